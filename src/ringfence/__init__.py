@@ -1,0 +1,1 @@
+"""Ringfence: a virtual machine monitor for people without /dev/kvm and without root."""

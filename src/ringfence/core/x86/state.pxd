@@ -1,0 +1,395 @@
+# The state of one x86 virtual CPU: Intel SDM vol. 3 chapter 2, AMD APM vol. 2 chapter 3.
+#
+# `Arch` is the architectural state: plain data, versioned, saved in one piece. `Cpu` holds it
+# and what an engine derives from it (TLB, decoded blocks), which a restore rebuilds.
+from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from ringfence.core.exits cimport Exit
+from ringfence.core.memory.map cimport MemoryMap
+from ringfence.core.x86.lapic cimport Lapic
+
+cdef extern from "<setjmp.h>" nogil:
+    ctypedef struct jmp_buf:
+        pass
+
+cdef enum:
+    STATE_VERSION = 1
+    TLB_BITS = 10
+    TLB_ENTRIES = 1024
+    PAGE_BYTES = 4096
+    BLOCK_LIMIT = 32            # instructions in a decoded block
+    JUMP_CACHE_ENTRIES = 4096
+
+cdef enum Register:
+    RAX = 0
+    RCX = 1
+    RDX = 2
+    RBX = 3
+    RSP = 4
+    RBP = 5
+    RSI = 6
+    RDI = 7
+    R8 = 8
+    R11 = 11
+    ZERO = 16                   # always 0: "no base", "no index"
+    BLOCK_RIP = 17              # rip of the first instruction of the running block
+
+cdef enum SegmentName:
+    ES = 0
+    CS = 1
+    SS = 2
+    DS = 3
+    FS = 4
+    GS = 5
+    LDTR = 6
+    TR = 7
+
+#  attr: bits 8..23 of a descriptor's high word, shifted down by 8, plus ATTR_NULL
+#
+#   16   15  14  13  12   11..8   7   6 5   4   3 2 1 0
+#  null   G  D/B  L  AVL    -     P   DPL   S    type
+cdef enum:
+    ATTR_ACCESSED = 1 << 0
+    ATTR_WRITABLE = 1 << 1      # data: writable; code: readable
+    ATTR_EXPAND_DOWN = 1 << 2   # data: expand down; code: conforming
+    ATTR_CODE = 1 << 3
+    ATTR_S = 1 << 4
+    ATTR_DPL_SHIFT = 5
+    ATTR_P = 1 << 7
+    ATTR_L = 1 << 13
+    ATTR_DB = 1 << 14
+    ATTR_G = 1 << 15
+    ATTR_NULL = 1 << 16         # loaded with a null selector: any use faults
+
+cdef struct Segment:
+    uint64_t base
+    uint32_t limit              # in bytes, granularity applied
+    uint32_t attr
+    uint16_t selector
+    uint16_t pad0
+    uint32_t pad1
+
+cdef struct Table:
+    uint64_t base
+    uint16_t limit
+    uint16_t pad0
+    uint32_t pad1
+
+cdef enum Flag:
+    CF = 1 << 0
+    PF = 1 << 2
+    AF = 1 << 4
+    ZF = 1 << 6
+    SF = 1 << 7
+    TF = 1 << 8
+    IF = 1 << 9
+    DF = 1 << 10
+    OF = 1 << 11
+    IOPL = 3 << 12
+    NT = 1 << 14
+    RF = 1 << 16
+    VM = 1 << 17
+    AC = 1 << 18
+    VIF = 1 << 19
+    VIP = 1 << 20
+    ID = 1 << 21
+    ARITHMETIC = 0x8D5          # CF PF AF ZF SF OF
+
+cdef enum ControlBit:
+    CR0_PE = 1 << 0
+    CR0_MP = 1 << 1
+    CR0_EM = 1 << 2
+    CR0_TS = 1 << 3
+    CR0_ET = 1 << 4
+    CR0_NE = 1 << 5
+    CR0_WP = 1 << 16
+    CR0_AM = 1 << 18
+    CR0_NW = 1 << 29
+    CR0_CD = 1 << 30
+    CR0_PG = 0x80000000u
+    CR4_VME = 1 << 0
+    CR4_PVI = 1 << 1
+    CR4_TSD = 1 << 2
+    CR4_DE = 1 << 3
+    CR4_PSE = 1 << 4
+    CR4_PAE = 1 << 5
+    CR4_MCE = 1 << 6
+    CR4_PGE = 1 << 7
+    CR4_PCE = 1 << 8
+    CR4_OSFXSR = 1 << 9
+    CR4_OSXMMEXCPT = 1 << 10
+    CR4_UMIP = 1 << 11
+    CR4_LA57 = 1 << 12
+    CR4_FSGSBASE = 1 << 16
+    CR4_PCIDE = 1 << 17
+    CR4_OSXSAVE = 1 << 18
+    CR4_SMEP = 1 << 20
+    CR4_SMAP = 1 << 21
+    EFER_SCE = 1 << 0
+    EFER_LME = 1 << 8
+    EFER_LMA = 1 << 10
+    EFER_NXE = 1 << 11
+
+cdef enum Vector:
+    DE = 0
+    DB = 1
+    NMI = 2
+    BP = 3
+    OF_VECTOR = 4
+    BR = 5
+    UD = 6
+    NM = 7
+    DF_VECTOR = 8
+    TS = 10
+    NP = 11
+    SS_VECTOR = 12
+    GP = 13
+    PF_VECTOR = 14
+    MF = 16
+    AC_VECTOR = 17
+    XM = 19
+
+# Model-specific registers that have state of their own (the APIC's are in Lapic).
+cdef struct Msrs:
+    uint64_t efer
+    uint64_t star
+    uint64_t lstar
+    uint64_t cstar
+    uint64_t sfmask
+    uint64_t kernel_gs_base
+    uint64_t tsc_aux
+    uint64_t sysenter_cs
+    uint64_t sysenter_esp
+    uint64_t sysenter_eip
+    uint64_t pat
+    uint64_t misc_enable
+    uint64_t debugctl
+    uint64_t kvm_system_time
+    uint64_t kvm_wall_clock
+    uint64_t mtrr_def_type
+    uint64_t mtrr_fixed[11]
+    uint64_t mtrr_variable[16]
+    uint64_t spec_ctrl
+    uint64_t spare[15]
+
+# The FXSAVE image (SDM vol. 1, table 10-2): x87, MMX, MXCSR and XMM live in it.
+cdef struct Fxsave:
+    uint16_t fcw
+    uint16_t fsw
+    uint8_t ftw                 # abridged: one bit a register, 1 = not empty
+    uint8_t pad0
+    uint16_t fop
+    uint64_t fip
+    uint64_t fdp
+    uint32_t mxcsr
+    uint32_t mxcsr_mask
+    uint8_t st[128]             # ST0..ST7 / MM0..MM7, 16 bytes each
+    uint8_t xmm[256]
+    uint8_t pad1[96]
+
+cdef enum Activity:
+    ACTIVE = 0
+    HALTED = 1
+    SHUTDOWN = 2
+    WAIT_SIPI = 3
+
+cdef struct Arch:
+    uint32_t version
+    uint32_t activity           # Activity
+    uint64_t regs[18]           # RAX..R15, ZERO, BLOCK_RIP
+    uint64_t rip
+    # Lazy arithmetic flags: flags.pxd draws them. `rflags` holds all the other bits.
+    int64_t flag_result
+    uint64_t flag_carry
+    uint64_t rflags
+    uint64_t cr0
+    uint64_t cr2
+    uint64_t cr3
+    uint64_t cr4
+    uint64_t xcr0
+    uint64_t dr[8]
+    uint64_t pdpte[4]           # PAE: loaded by a write to CR3
+    Segment seg[8]
+    Table gdtr
+    Table idtr
+    Msrs msr
+    uint8_t cpl
+    uint8_t inhibit_irq         # interrupt shadow: one instruction after STI, MOV SS
+    uint8_t inhibit_db          # MOV SS also holds back #DB
+    uint8_t nmi_blocked
+    uint8_t nmi_pending
+    uint8_t pending_db          # trap-class #DB bits (DR6 form) to deliver before the next instruction
+    uint16_t pad0
+    uint64_t pending_dr6
+    int64_t tsc_offset          # guest TSC = guest ns + offset (1 GHz)
+    uint64_t clock_offset_ns    # host CLOCK_MONOTONIC - guest time
+    uint64_t pad1
+    Fxsave fx                   # 16-byte aligned within the struct: checked at start-up
+    Lapic lapic
+
+cdef struct TlbEntry:
+    uint64_t tag                # linear page address; an empty entry holds another index's
+    uint64_t addend             # host address - linear address
+    uint64_t gpa                # guest-physical page address
+    uint64_t attr               # TLB_GLOBAL
+
+cdef enum:
+    TLB_GLOBAL = 1
+    TLB_LARGE = 2               # part of a large page: INVLPG may have to drop several entries
+
+cdef enum TlbView:
+    VIEW_SUPERVISOR = 0         # also every implicit supervisor access (GDT, IDT, TSS)
+    VIEW_USER = 1
+    VIEW_SUPERVISOR_AC = 2      # EFLAGS.AC = 1: SMAP suspended
+
+cdef enum Access:
+    ACCESS_READ = 0
+    ACCESS_WRITE = 1
+    ACCESS_FETCH = 2
+
+cdef struct Instr               # one decoded instruction, below
+cdef struct Cpu
+ctypedef void (*Handler)(Cpu*, Instr*) noexcept nogil
+
+#  A decoded instruction, 40 bytes. `fn` does the work and calls the next one (see NEXT).
+cdef struct Instr:
+    Handler fn
+    int64_t imm                 # immediate; branch displacement; absolute offset; far pointer (sel<<32|off)
+    int32_t disp
+    uint8_t base                # register index, ZERO or BLOCK_RIP
+    uint8_t index               # register index or ZERO
+    uint8_t scale               # shift, 0..3
+    uint8_t seg                 # SegmentName used by the memory operand
+    uint8_t ea_form             # EA_FLAT64, EA_FLAT32 (truncate), EA_GENERAL
+    uint8_t reg                 # modrm.reg with REX.R (byte operands: offset into regs[] in bytes)
+    uint8_t rm                  # modrm.rm with REX.B when it names a register (byte operands: byte offset)
+    uint8_t vvvv                # VEX.vvvv, or the low opcode bits' register
+    uint8_t offset              # from the block's first byte
+    uint8_t length
+    uint8_t width               # operand size as log2 bytes: 0 1 2 3
+    uint8_t attr                # INSTR_*
+    uint8_t asize               # address size in bytes: 2 4 8
+    uint8_t modrm               # the raw ModRM byte
+    uint16_t entry              # row of the decoder table
+    uint32_t imm2               # second immediate (ENTER, EXTRQ)
+
+cdef enum:
+    EA_FLAT64 = 0               # base + index + disp, no segment base, 64-bit
+    EA_FLAT32 = 1               # the same, truncated to 32 bits
+    EA_GENERAL = 2              # ea_general(): segment base, limit, type checks, 16/32/64-bit wrap
+
+cdef enum:
+    INSTR_LOCK = 1
+    INSTR_REP = 2               # F3
+    INSTR_REPNE = 4             # F2
+    INSTR_MEMORY = 8            # modrm names memory
+    INSTR_OPSIZE = 16           # a 66 prefix was there
+    INSTR_REX_W = 32
+
+cdef struct Block:
+    uint64_t gpa                # of the first byte
+    uint64_t key                # gpa | mode bits above
+    uint64_t fetch_key          # (generation << 8 | mode) for which `gpa2` was last checked
+    uint64_t gpa2               # second page's guest-physical address when it crosses, else 0
+    Instr* first
+    Block* hash_next
+    Block* page_next            # other blocks on the page of gpa
+    Block* page2_next           # other blocks on the page of gpa2
+    uint16_t count
+    uint16_t bytes
+    uint32_t is_valid
+
+cdef struct JumpEntry:
+    uint64_t rip
+    uint64_t fetch_key
+    Block* block
+
+#  Accesses of the running instruction that had to leave to the VMM, and their answers: the
+#  instruction is run again from its start and finds them here, in order.
+cdef enum:
+    REPLAY_LIMIT = 64
+
+cdef struct Replay:
+    uint64_t address
+    uint64_t data
+    uint8_t size
+    uint8_t is_write
+    uint8_t is_io
+    uint8_t is_done
+
+cdef struct Counters:
+    uint64_t instructions
+    uint64_t blocks_decoded
+    uint64_t blocks_invalidated
+    uint64_t block_flushes
+    uint64_t tlb_misses
+    uint64_t tlb_flushes
+    uint64_t page_faults
+    uint64_t mmio
+    uint64_t io
+    uint64_t code_writes
+    uint64_t exceptions[32]
+    uint64_t interrupts[256]
+
+cdef struct Cpu:
+    Arch a
+    # -- derived: rebuilt from `a` by refresh_mode() and flush --
+    TlbEntry* tlb_read          # of the current view
+    TlbEntry* tlb_write
+    Instr* current              # the running instruction
+    Block* block                # the running block
+    uint64_t fetch_key          # generation << 8 | mode
+    uint32_t mode               # MODE_* bits: what decoding depends on, and CPL 3
+    int32_t budget              # instructions until the run loop looks at the clock
+    int32_t attention           # not 0: leave the chain at the next block boundary
+    int32_t kicked              # set by another thread
+    uint64_t generation
+    uint64_t deadline_ns        # guest time at which run() must return; 0 = none
+    int32_t window_requested
+    int32_t inject_vector       # -1 none
+    int32_t single              # run one instruction at a time (TF, breakpoints, shadow)
+    int32_t has_breakpoints     # DR7 enables some
+    # fault being raised
+    uint32_t fault_vector
+    uint32_t fault_error
+    uint32_t fault_has_error
+    uint32_t is_delivering      # inside event delivery: a fault now may become #DF
+    uint32_t delivering_vector
+    uint32_t delivering_class
+    uint64_t instructions_base
+    Exit exit
+    Replay replay[64]
+    uint32_t replay_count
+    uint32_t replay_next
+    uint64_t features[8]        # CPUID feature words the model offers: cpuid.py
+    MemoryMap* memory
+    void* blocks                # BlockCache*
+    void* thunks                # host-code thunks of sse.py, x87.py
+    int32_t model               # row of the CPU model table
+    int32_t index
+    int32_t debug_steps         # run() returns DEBUG after this many instructions; 0 = off
+    int32_t pad2
+    Counters count
+    uint64_t last_rips[16]      # ring of recent block addresses, for the triple-fault report
+    uint32_t last_rip_at
+    uint32_t pad3
+    jmp_buf escape              # where raise_fault() and leave() go
+    uint8_t scratch[1024]       # operand buffers of SSE and x87 handlers (16-byte aligned use)
+    TlbEntry tlb[3][2][1024]    # [view][read, write][index]
+    TlbEntry tlb_fetch[2][256]  # [supervisor, user][index]
+    JumpEntry jumps[4096]
+
+# What decoding depends on; the low byte of fetch_key.
+cdef enum:
+    MODE_CODE16 = 0
+    MODE_CODE32 = 1
+    MODE_CODE64 = 2
+    MODE_CODE_MASK = 3
+    MODE_STACK32 = 4            # SS.B
+    MODE_FLAT = 8               # ES SS DS flat and usable (64-bit: always)
+    MODE_USER = 16              # CPL 3
+    MODE_PROTECTED = 32         # protected mode and not virtual-8086
+    MODE_V86 = 64
+
+ctypedef Cpu* CpuP
+ctypedef Instr* InstrP
+ctypedef Block* BlockP
