@@ -10,7 +10,8 @@ from __future__ import annotations
 class RingfenceError(Exception):
     """Base of all errors. Its text is one line: what was wrong and what to do."""
 
-    exit_status = 1
+    #: even, as all statuses of `vmm.outcome` but the guest's own
+    exit_status = 10
 
 
 class UserError(RingfenceError):
@@ -33,3 +34,7 @@ class HostError(RingfenceError):
 
 class BadAddress(RingfenceError):
     """A guest-physical range is not RAM. Devices catch it and count it; it never leaves them."""
+
+
+class ExpectTimeout(RingfenceError, TimeoutError):
+    """What a caller waited for on a guest's console did not appear."""

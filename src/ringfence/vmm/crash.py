@@ -1,0 +1,91 @@
+"""What a dead guest leaves for its reader: registers and the last instructions, as text."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+#: Bytes from a block's start that are shown as instructions.
+CODE_BYTES = 32
+#: Blocks shown, the latest last.
+BLOCKS = 4
+#: Instructions shown of a block.
+INSTRUCTIONS = 6
+
+ATTR_L, ATTR_DB = 1 << 13, 1 << 14
+EFER_LMA = 1 << 10
+
+_GENERAL = ("rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "rsp", *(f"r{n}" for n in range(8, 16)))
+_SEGMENTS = ("cs", "ss", "ds", "es", "fs", "gs", "ldtr", "tr")
+
+
+class Dead(Protocol):
+    """A vCPU that can be looked at."""
+
+    @property
+    def regs(self) -> object: ...
+
+    @property
+    def gdtr(self) -> tuple[int, int]: ...
+
+    @property
+    def idtr(self) -> tuple[int, int]: ...
+
+    def segment(self, name: str) -> tuple[int, int, int, int]: ...
+
+    def recent_blocks(self) -> list[int]:
+        """Addresses (RIP) of the blocks executed last, the latest last."""
+        ...
+
+    def peek(self, linear: int, size_bytes: int) -> bytes:
+        """Memory at a linear address, as much of it as is mapped; changes nothing."""
+        ...
+
+
+def describe(vcpu: Dead) -> str:
+    """Registers, then the instructions of the blocks that ran last."""
+    return "\n".join([*_registers(vcpu), "last instructions:", *_instructions(vcpu)])
+
+
+def _registers(vcpu: Dead) -> list[str]:
+    def reg(name: str) -> int:
+        return int(getattr(vcpu.regs, name))
+
+    lines = [
+        "  ".join(f"{name:>3} {reg(name):016x}" for name in _GENERAL[row : row + 4])
+        for row in range(0, len(_GENERAL), 4)
+    ]
+    lines.append(f"rip {reg('rip'):016x}  rflags {reg('rflags'):08x}  efer {reg('efer'):x}")
+    lines.append("  ".join(f"{name} {reg(name):x}" for name in ("cr0", "cr2", "cr3", "cr4")))
+    for name in _SEGMENTS:
+        selector, base, limit, attr = vcpu.segment(name)
+        lines.append(f"{name:>4} {selector:04x}  base {base:x}  limit {limit:x}  attr {attr:04x}")
+    for name, (base, limit) in (("gdtr", vcpu.gdtr), ("idtr", vcpu.idtr)):
+        lines.append(f"{name}       base {base:x}  limit {limit:x}")
+    return lines
+
+
+def _instructions(vcpu: Dead) -> list[str]:
+    _, base, _, attr = vcpu.segment("cs")
+    is_long = bool(getattr(vcpu.regs, "efer") & EFER_LMA and attr & ATTR_L)
+    bits = 64 if is_long else 32 if attr & ATTR_DB else 16
+    lines = []
+    for rip in [*vcpu.recent_blocks(), vcpu.regs.rip][-BLOCKS:]:  # type: ignore[attr-defined]
+        linear = rip if is_long else base + rip & 0xFFFF_FFFF
+        code = vcpu.peek(linear, CODE_BYTES)
+        lines.append(f"{rip:x}:" + ("" if code else "  (not mapped)"))
+        lines += _disassemble(code, bits, rip)
+    return lines
+
+
+def _disassemble(code: bytes, bits: int, rip: int) -> list[str]:
+    from iced_x86 import Decoder, Formatter, FormatterSyntax  # only a dead guest needs it
+
+    formatter = Formatter(FormatterSyntax.INTEL)
+    lines = []
+    for instruction in Decoder(bits, code, ip=rip):
+        if instruction.is_invalid or len(lines) == INSTRUCTIONS:
+            break
+        at = instruction.ip - rip
+        raw = code[at : at + instruction.len].hex()
+        lines.append(f"  {instruction.ip:x}  {raw:<22} {formatter.format(instruction)}")
+    return lines
