@@ -1,1 +1,30 @@
-"""Ringfence: a virtual machine monitor for people without /dev/kvm and without root."""
+"""Ringfence: a virtual machine monitor for people without /dev/kvm and without root.
+
+    >>> from ringfence import Machine
+    >>> with Machine(kernel="vmlinuz", initrd="initrd", memory="512M") as vm:
+    ...     vm.start()
+    ...     vm.console.expect("login:")
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ringfence.vmm.machine import Machine
+    from ringfence.vmm.outcome import Kind, Outcome
+
+__version__ = "0.1.0"
+__all__ = ["Kind", "Machine", "Outcome", "__version__"]
+
+_HOMES = {"Machine": "machine", "Outcome": "outcome", "Kind": "outcome"}
+
+
+def __getattr__(name: str) -> object:
+    """Imports the machine when it is asked for: `ringfence --help` does not pay for it."""
+    if name in _HOMES:
+        import importlib
+
+        value: object = getattr(importlib.import_module(f"ringfence.vmm.{_HOMES[name]}"), name)
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -29,12 +29,12 @@ class Wakeable(Protocol):
 class Control:
     """Starts, pauses and ends the vCPU loops of one VM."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self) -> None:
         self.lock = threading.RLock()
         #: a loop has to call `park` before it enters the guest again
         self.is_interrupted = False
         self.outcome: Outcome | None = None
-        self._clock = clock
+        self._clock = Clock()
         self._changed = threading.Condition()
         self._is_paused = False
         self._loops: Sequence[Wakeable] = ()
@@ -76,10 +76,14 @@ class Control:
                 self.outcome = outcome
             self._interrupt()
 
-    def begin(self, loops: Sequence[Wakeable]) -> None:
-        """A new run, from power-on or after a reset, by these loops. An ending asked for since stays."""
+    def begin(self, loops: Sequence[Wakeable], clock: Clock) -> None:
+        """A new run, from power-on or after a reset, by these loops in this board's time.
+
+        An ending that was asked for since the reset stays.
+        """
         with self._changed:
             self._loops = loops
+            self._clock = clock
             if self.outcome is not None and self.outcome.kind is Kind.RESET:
                 self.outcome = None
             self._update()

@@ -9,6 +9,7 @@ import pytest
 from fake_vcpu import FakeBoard, FakeVcpu, Step, halt, io, reason
 
 from ringfence.core.exits import Reason
+from ringfence.devices.clock import Clock
 from ringfence.metrics import VcpuMetrics
 from ringfence.units import NS_PER_S
 from ringfence.vmm.control import Control
@@ -51,13 +52,13 @@ class Rig:
     def __init__(self, *steps: Step) -> None:
         self.vcpu = FakeVcpu(steps)
         self.board = FakeBoard(self.vcpu)
-        self.control = Control(self.board.clock)
+        self.control = Control()
         self.latch = Latch(self.control)
         self.board.pio.map(0x10, 4, self.latch)
         self.board.mmio.map(0x1000, 8, self.latch)
         self.metrics = VcpuMetrics()
         self.loop = VcpuLoop(self.vcpu, self.board, self.control, self.metrics)
-        self.control.begin([self.loop])
+        self.control.begin([self.loop], self.board.clock)
         self.thread = threading.Thread(target=self.loop.run, daemon=True)
 
     def start(self) -> Rig:
@@ -278,6 +279,6 @@ def test_the_first_ending_counts_but_a_reset_gives_way() -> None:
     control.end(Outcome(Kind.KILLED))
     control.end(Outcome(Kind.POWER_OFF))
     assert control.outcome == Outcome(Kind.KILLED)
-    control.begin([])
+    control.begin([], Clock())
     assert control.outcome == Outcome(Kind.KILLED), "an ending asked for during a reboot was lost"
     assert control.is_interrupted

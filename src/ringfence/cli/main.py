@@ -1,0 +1,95 @@
+"""The command `ringfence`: finds the verb, and turns every error into one line and a status.
+
+Each verb is a file of this folder, imported when it is used, so that `ringfence --help` is fast.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import NoReturn
+
+import click
+
+from ringfence import __version__
+from ringfence.errors import RingfenceError
+from ringfence.vmm.outcome import BUG_STATUS, USER_ERROR_STATUS, status_lines
+
+#: verb -> its line in --help; the module has the verb's name and a command `command`
+VERBS = {
+    "run": "Boot a guest, its serial console on this terminal.",
+    "explain": "Show the x86 instruction table, or what in a binary a VMM must watch.",
+}
+
+
+class Verbs(click.Group):
+    """A group whose commands are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in VERBS:
+            return None
+        command: click.Command = importlib.import_module(f"ringfence.cli.{name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(VERBS.items()))
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Exit status"):
+            formatter.write_text("\b\n" + "\n".join(line.strip() for line in status_lines()))
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="ringfence")
+def ringfence() -> None:
+    """A virtual machine monitor that needs no /dev/kvm and no root."""
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; its exit status. Errors are told on stderr, one line each."""
+    try:
+        status = ringfence.main(arguments, prog_name="ringfence", standalone_mode=False)
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        print(error.format_message(), file=sys.stderr)
+        return USER_ERROR_STATUS
+    except click.ClickException as error:
+        return _tell(error.format_message(), USER_ERROR_STATUS)
+    except (click.Abort, KeyboardInterrupt):
+        return 128 + signal.SIGINT
+    except BrokenPipeError:
+        # The reader of our output went away; Python must not say so again when it closes the stream.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 128 + signal.SIGPIPE
+    except RingfenceError as error:
+        return _tell(str(error), error.exit_status)
+    except Exception:
+        traceback.print_exc()
+        return _tell("this is a bug in ringfence; please report the lines above", BUG_STATUS)
+    return status if isinstance(status, int) else 0
+
+
+def _tell(message: str, status: int) -> int:
+    line = " ".join(message.split())
+    print(f"ringfence: {line}", file=sys.stderr)
+    return status
+
+
+def main() -> NoReturn:
+    """The entry point. Where a signal ended the run, the process dies of that signal."""
+    status = run()
+    sys.stdout.flush()
+    if status in (128 + signal.SIGINT, 128 + signal.SIGTERM, 128 + signal.SIGHUP):
+        number = signal.Signals(status - 128)
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+    sys.exit(status)

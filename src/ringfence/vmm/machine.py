@@ -1,0 +1,252 @@
+"""The Python API: a virtual machine as an object.
+
+    >>> with Machine(kernel="vmlinuz", initrd="initrd", append="console=ttyS0") as vm:
+    ...     vm.start()
+    ...     vm.console.expect("login:")
+    ...     vm.console.send("root\\n")
+    ...     vm.pause()
+    ...     hex(vm.cpus[0].regs.rip)
+
+A machine has one board at a time: a guest's reset takes it down and builds a new one, with the
+kernel loaded again, as switching a PC off and on does.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from os import PathLike
+from types import TracebackType
+from typing import Any
+
+from ringfence.api.config import MachineConfig
+from ringfence.board.pc import Board
+from ringfence.errors import RingfenceError
+from ringfence.log import logger
+from ringfence.metrics import VcpuMetrics
+from ringfence.vmm import report
+from ringfence.vmm.console import Console
+from ringfence.vmm.control import Control
+from ringfence.vmm.keyboard import Keyboard
+from ringfence.vmm.loop import VcpuLoop
+from ringfence.vmm.outcome import Kind, Outcome
+
+Path = str | PathLike[str]
+
+
+class Machine:
+    """A virtual machine: built when the object is, running from `start` to its `Outcome`.
+
+    Args:
+        kernel: a Linux bzImage, a PVH or multiboot ELF, or a raw image.
+        initrd: its initial RAM disk.
+        append: its command line.
+        disks: raw images, each a path; ``path,ro`` for read only.
+        memory: guest RAM, as ``"512M"``.
+        cpu: a CPU model, as ``"x86-64-v2"``.
+        engine: what runs guest code.
+        firmware: a ROM image to start at the reset vector instead of a kernel.
+        net: a NIC's backend: ``"none"``, ``"loopback"`` or ``"pcap=FILE"``.
+        debug_exit: the port of an isa-debug-exit device; None for none.
+        test_device: plug in the device that kvm-unit-tests wants.
+        reboot: a guest's reset boots it again; otherwise it ends the machine.
+
+    Raises:
+        UserError: the input can't be used; its text is one line.
+        HostError: the host refused memory or a file.
+    """
+
+    def __init__(
+        self,
+        kernel: Path | None = None,
+        *,
+        initrd: Path | None = None,
+        append: str = "",
+        disks: Sequence[Path] = (),
+        memory: str = "512M",
+        cpu: str = "x86-64-v2",
+        engine: str = "interpret",
+        firmware: Path | None = None,
+        net: str = "none",
+        debug_exit: int | None = None,
+        test_device: bool = False,
+        reboot: bool = True,
+    ) -> None:
+        self.config = MachineConfig(
+            kernel=kernel,
+            initrd=initrd,
+            append=append,
+            disks=disks,
+            memory=memory,
+            cpu=cpu,
+            engine=engine,
+            firmware=firmware,
+            net=net,
+            debug_exit=debug_exit,
+            test_device=test_device,
+        )
+        #: how often the guest was booted again
+        self.reboots = 0
+        self._may_reboot = reboot
+        self._control = Control()
+        self._ended = threading.Event()
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._live, name="vcpu0", daemon=True)
+        self.console = Console(self._control.post)
+        self.keyboard = Keyboard(self._control.post)
+        self._board = self._build()
+        self._metrics = [VcpuMetrics() for _ in self._board.vcpus]
+        self._earlier = report.Totals()
+
+    # -- life --
+
+    def start(self) -> None:
+        """Switch it on; returns at once. A machine paused before starts paused."""
+        self._thread.start()
+
+    def pause(self) -> None:
+        """Stop guest and guest time; returns when no instruction runs any more."""
+        self._control.pause()
+
+    def resume(self) -> None:
+        """Run on from where it was paused."""
+        self._control.resume()
+
+    def stop(self, outcome: Outcome | None = None) -> None:
+        """Pull the plug; `wait` then gives ``outcome`` (`Kind.KILLED`), unless it had ended before."""
+        self._control.end(outcome or Outcome(Kind.KILLED))
+
+    def wait(self, timeout: float | None = None) -> Outcome:
+        """Wait for the machine's end.
+
+        Raises:
+            TimeoutError: it has not ended after ``timeout`` host seconds.
+            RingfenceError: the host failed it.
+        """
+        if not self._ended.wait(timeout):
+            raise TimeoutError(f"the machine still runs after {timeout:g} s")
+        if self._error is not None:
+            raise self._error
+        assert self._control.outcome is not None
+        return self._control.outcome
+
+    def close(self) -> None:
+        """End it where it still runs, and give back its memory and files."""
+        self.stop()
+        if self._thread.ident is not None:
+            self._thread.join()
+        self._end()
+        self._board.close()
+
+    def __enter__(self) -> Machine:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # -- its parts --
+
+    @property
+    def cpus(self) -> Sequence[Any]:
+        """The virtual CPUs, with ``regs``. Consistent while the machine is paused or has ended."""
+        return self._board.vcpus
+
+    @property
+    def memory(self) -> Any:
+        """Guest-physical memory: ``read(gpa, n)``, ``write(gpa, data)``."""
+        return self._board.memory
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """How it ended; None before that."""
+        return self._control.outcome if self._ended.is_set() else None
+
+    @property
+    def state(self) -> str:
+        """``new``, ``running``, ``paused`` or ``ended``."""
+        if self._ended.is_set():
+            return "ended"
+        if self._thread.ident is None:
+            return "new"
+        return "paused" if self._control.is_paused else "running"
+
+    def report(self) -> dict[str, Any]:
+        """What happened so far, as `--report json` writes it."""
+        totals = self._earlier.copy()
+        totals.add(self._board)
+        return report.make(totals, self._metrics, self.outcome, self.reboots)
+
+    def __repr__(self) -> str:
+        config = self.config
+        ending = f": {self.outcome}" if self.outcome else ""
+        what = config.firmware or config.kernel
+        return f"<Machine {what}, {config.cpu}, {config.memory_bytes >> 20} MiB, {self.state}{ending}>"
+
+    # -- the machine's own thread: that of its first vCPU --
+
+    def _build(self) -> Board:
+        board = Board(self.config, self._control.post)
+        board.on_shutdown = self._on_shutdown
+        self.console.attach(board.uart, board.clock)
+        self.keyboard.attach(board.keyboard)
+        return board
+
+    def _on_shutdown(self, kind: str, value: int = 0) -> None:
+        """The guest asks for power-off or reset through a register; on a vCPU's thread."""
+        self._control.end(Outcome(Kind(kind), value))
+
+    def _live(self) -> None:
+        try:
+            while True:
+                self._run_board()
+                outcome = self._control.outcome
+                if outcome is None or outcome.kind is not Kind.RESET or not self._may_reboot:
+                    return
+                self._reboot()
+        except BaseException as error:
+            self._fail(error)
+        finally:
+            self._end()
+
+    def _run_board(self) -> None:
+        """From power-on to an ending, each vCPU on its thread, the first on this one."""
+        board = self._board
+        loops = [
+            VcpuLoop(vcpu, board, self._control, metrics)
+            for vcpu, metrics in zip(board.vcpus, self._metrics, strict=True)
+        ]
+        self._control.begin(loops, board.clock)
+        threads = [
+            threading.Thread(target=self._run_other, args=(loop,), name=f"vcpu{loop.vcpu.index}", daemon=True)
+            for loop in loops[1:]
+        ]
+        for thread in threads:
+            thread.start()
+        loops[0].run()
+        for thread in threads:
+            thread.join()
+
+    def _run_other(self, loop: VcpuLoop) -> None:
+        try:
+            loop.run()
+        except BaseException as error:
+            self._fail(error)
+
+    def _reboot(self) -> None:
+        logger.info("the guest reset the machine: booting it again")
+        self._earlier.add(self._board)
+        self.reboots += 1
+        self._board.close()
+        self._board = self._build()
+
+    def _fail(self, error: BaseException) -> None:
+        if self._error is None:
+            self._error = error
+        text = str(error) if isinstance(error, RingfenceError) else repr(error)
+        self._control.end(Outcome(Kind.FAILED, detail=text))
+
+    def _end(self) -> None:
+        self.console.close()
+        self._ended.set()

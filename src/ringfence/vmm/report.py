@@ -1,0 +1,102 @@
+"""`--report json`: what happened in a machine, as plain data.
+
+Numbers add up over the guest's reboots. Times are host nanoseconds: in guest code, in the VMM (answering
+exits, alarms), idle (halted).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+from ringfence import __version__
+from ringfence.core.exits import Reason
+from ringfence.devices.bus import Bus
+from ringfence.metrics import VcpuMetrics
+from ringfence.vmm.outcome import Outcome
+
+
+class CountingVcpu(Protocol):
+    def counters(self) -> Mapping[str, Any]: ...
+
+
+class CountingBoard(Protocol):
+    @property
+    def vcpus(self) -> Sequence[CountingVcpu]: ...
+
+    pio: Bus
+    mmio: Bus
+
+
+class Totals:
+    """Counters of the boards a machine had so far: a reboot makes a new board, whose count from 0."""
+
+    def __init__(self) -> None:
+        self.vcpus: list[Counter[str]] = []
+        self.interrupts: list[Counter[int]] = []
+        self.unclaimed: Counter[tuple[str, int, bool]] = Counter()
+
+    def add(self, board: CountingBoard) -> None:
+        for index, vcpu in enumerate(board.vcpus):
+            if index == len(self.vcpus):
+                self.vcpus.append(Counter())
+                self.interrupts.append(Counter())
+            counters = dict(vcpu.counters())
+            self.interrupts[index].update(counters.pop("interrupts", {}))
+            counters.pop("exceptions", None)
+            self.vcpus[index].update({name: int(value) for name, value in counters.items()})
+        for bus in (board.pio, board.mmio):
+            for (address, is_write), count in bus.unclaimed.items():
+                self.unclaimed[bus.name, address, is_write] += count
+
+    def copy(self) -> Totals:
+        twin = Totals()
+        twin.vcpus = [Counter(counter) for counter in self.vcpus]
+        twin.interrupts = [Counter(counter) for counter in self.interrupts]
+        twin.unclaimed = Counter(self.unclaimed)
+        return twin
+
+
+def make(
+    totals: Totals, metrics: Iterable[VcpuMetrics], outcome: Outcome | None, reboots: int
+) -> dict[str, Any]:
+    """The report; its keys are described in docs/tutorials/report.md."""
+    return {
+        "ringfence": __version__,
+        "outcome": _outcome(outcome),
+        "reboots": reboots,
+        "vcpus": [
+            _vcpu(counters, interrupts, loop)
+            for counters, interrupts, loop in zip(totals.vcpus, totals.interrupts, metrics, strict=True)
+        ],
+        "unclaimed": [
+            {"bus": bus, "address": address, "is_write": is_write, "count": count}
+            for (bus, address, is_write), count in totals.unclaimed.most_common()
+        ],
+    }
+
+
+def _outcome(outcome: Outcome | None) -> dict[str, Any] | None:
+    if outcome is None:
+        return None
+    return {
+        "kind": outcome.kind.value,
+        "value": outcome.value,
+        "exit_status": outcome.exit_status,
+        "detail": outcome.detail,
+    }
+
+
+def _vcpu(counters: Counter[str], interrupts: Counter[int], loop: VcpuMetrics) -> dict[str, Any]:
+    instructions = counters["instructions"]
+    return {
+        "exits": {reason.name: loop.exits[reason] for reason in Reason if loop.exits[reason]},
+        "instructions": instructions,
+        "mips": loop.mips(instructions),
+        "guest_ns": loop.guest_ns,
+        "vmm_ns": loop.vmm_ns,
+        "idle_ns": loop.idle_ns,
+        "interrupts": {f"{vector:#04x}": count for vector, count in sorted(interrupts.items()) if count},
+        "counters": dict(sorted(counters.items())),
+    }
