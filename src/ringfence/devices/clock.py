@@ -11,6 +11,13 @@ import itertools
 import time
 from collections.abc import Callable
 
+#: The shortest period a periodic alarm is given. A guest may program a timer to fire every
+#: nanosecond; the host does not run for that: ticks in between are owed or dropped.
+MIN_PERIOD_NS = 50_000
+
+#: Entries of replaced deadlines that may wait in the heap before it is rebuilt without them.
+STALE_LIMIT = 64
+
 
 class Clock:
     """Nanoseconds since the VM started, standing still while it is paused."""
@@ -21,7 +28,8 @@ class Clock:
         self.offset_ns = host_ns()
         self._paused_at: int | None = None
         self._heap: list[tuple[int, int, Alarm]] = []
-        self._order = itertools.count()
+        self._tickets = itertools.count()
+        self._rebuild_at = STALE_LIMIT
 
     def now_ns(self) -> int:
         if self._paused_at is not None:
@@ -43,20 +51,35 @@ class Clock:
 
     def next_deadline_ns(self) -> int | None:
         """When the earliest alarm falls due, in guest time; None with no alarm set."""
-        while self._heap and self._heap[0][2].deadline_ns != self._heap[0][0]:
+        while self._heap and self._heap[0][2].ticket != self._heap[0][1]:
             heapq.heappop(self._heap)
         return self._heap[0][0] if self._heap else None
 
     def run_due(self) -> None:
-        """Call every alarm that is due. An alarm may set itself again while it runs."""
-        now = self.now_ns()
-        while (deadline := self.next_deadline_ns()) is not None and deadline <= now:
-            alarm = heapq.heappop(self._heap)[2]
-            alarm.deadline_ns = None
-            alarm.callback()
+        """Call every alarm that is due, each at most once.
 
-    def _push(self, alarm: Alarm, deadline_ns: int) -> None:
-        heapq.heappush(self._heap, (deadline_ns, next(self._order), alarm))
+        An alarm may set itself again while it runs; when it does so for a time already past,
+        it runs at the next call, so that no guest's timer can hold the loop here.
+        """
+        now = self.now_ns()
+        due: list[tuple[int, int, Alarm]] = []
+        while (deadline := self.next_deadline_ns()) is not None and deadline <= now:
+            due.append(heapq.heappop(self._heap))
+        for _, ticket, alarm in due:
+            # An earlier callback of this round may have cancelled it or set it anew.
+            if alarm.ticket == ticket:
+                alarm.cancel()
+                alarm.callback()
+
+    def push(self, alarm: Alarm, deadline_ns: int) -> None:
+        """Queue ``alarm``; its earlier entries no longer count."""
+        alarm.ticket = next(self._tickets)
+        heapq.heappush(self._heap, (deadline_ns, alarm.ticket, alarm))
+        if len(self._heap) > self._rebuild_at:
+            # A guest that keeps reprogramming a timer leaves stale entries behind.
+            self._heap = [entry for entry in self._heap if entry[2].ticket == entry[1]]
+            heapq.heapify(self._heap)
+            self._rebuild_at = 2 * len(self._heap) + STALE_LIMIT
 
 
 class Alarm:
@@ -66,11 +89,13 @@ class Alarm:
         self._clock = clock
         self.callback = callback
         self.deadline_ns: int | None = None
+        #: which of the clock's entries is the live one
+        self.ticket: int | None = None
 
     def set(self, deadline_ns: int) -> None:
         if deadline_ns != self.deadline_ns:
             self.deadline_ns = deadline_ns
-            self._clock._push(self, deadline_ns)
+            self._clock.push(self, deadline_ns)
 
     def cancel(self) -> None:
-        self.deadline_ns = None
+        self.deadline_ns = self.ticket = None

@@ -6,10 +6,10 @@ guest. The board plugs it in. All guest-visible state is in the record that ``sa
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 #: A device's saved state: plain data only (int, bool, str, bytes, lists and dicts of these).
-Record = dict[str, object]
+Record = dict[str, Any]
 
 
 @runtime_checkable
