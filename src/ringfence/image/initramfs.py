@@ -1,0 +1,102 @@
+"""The default guest's user space: busybox and a few kernel modules in an initial RAM filesystem."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ringfence.errors import ImageError
+from ringfence.image import modules
+from ringfence.image.cpio import CpioWriter
+
+#: Drivers for the devices that a board can have, and the file system people put on its disks.
+MODULES = (
+    "virtio_pci", "virtio_blk", "virtio_net", "virtio_rng", "virtio_console", "ext4", "evdev", "button",
+)  # fmt: skip
+
+# Process 1. It stays a shell: it starts the user's shell with the console as controlling terminal (for job
+# control), starts it again when it ends, and turns busybox's signals for power-off, halt and reboot into
+# the act itself, at once, where an init would spend seconds in asking processes to leave.
+INIT = """\
+#!/bin/sh
+export PATH=/bin HOME=/root TERM="${TERM:-linux}"
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t devtmpfs dev /dev 2>/dev/null
+mkdir -p /dev/pts
+mount -t devpts devpts /dev/pts
+mount -t tmpfs tmp /tmp
+echo ringfence > /proc/sys/kernel/hostname
+
+# Drivers of the virtio devices that are there: first their bus, then what it found.
+for bus in pci virtio; do
+    for modalias in /sys/bus/$bus/devices/*/modalias; do
+        [ -r "$modalias" ] && read -r alias < "$modalias" || continue
+        case $alias in pci:v00001AF4*|virtio:*) modprobe -q "$alias";; esac
+    done
+done
+
+trap 'sync; poweroff -f' USR2
+trap 'sync; halt -f' USR1
+trap 'sync; reboot -f' TERM
+
+read -r _ _ release _ < /proc/version
+echo
+echo "Debian's kernel $release with busybox, on Ringfence. 'poweroff' turns the machine off."
+cd /root
+while :; do
+    setsid cttyhack sh -l &
+    wait $!
+done
+"""
+
+PROFILE = """\
+export PATH=/bin HOME=/root
+PS1='ringfence:\\w# '
+"""
+
+
+def build(busybox: bytes, kernel_release: str, kernel_modules: Mapping[str, bytes]) -> bytes:
+    """The archive. ``kernel_modules`` maps paths below ``lib/modules/<release>`` to modules, complete with all
+    that they depend on.
+
+    Raises:
+        ImageError: this is not a busybox.
+    """
+    cpio = CpioWriter()
+    for name in ("dev", "proc", "sys", "tmp", "root", "mnt", "etc", "run", "var"):
+        cpio.directory(name)
+    # Process 1 gets its standard streams before it can mount anything.
+    cpio.character_device("dev/console", 5, 1)
+    cpio.character_device("dev/null", 1, 3, 0o666)
+    cpio.file("init", INIT.encode(), 0o755)
+    cpio.file("etc/profile", PROFILE.encode())
+    cpio.file("etc/passwd", b"root::0:0:root:/root:/bin/sh\n")
+    cpio.file("etc/group", b"root:x:0:\n")
+    cpio.file("bin/busybox", busybox, 0o755)
+    for applet in applets(busybox):
+        if applet != "busybox":
+            cpio.symlink(f"bin/{applet}", "busybox")
+    cpio.symlink("sbin", "bin")
+    cpio.symlink("usr/bin", "../bin")
+    cpio.symlink("usr/sbin", "../bin")
+    _add_modules(cpio, f"lib/modules/{kernel_release}", kernel_modules)
+    return cpio.finish()
+
+
+def applets(busybox: bytes) -> list[str]:
+    """The commands a busybox binary has: it keeps their names as one sorted list of C strings."""
+    start = busybox.find(b"\0[\0[[\0")
+    end = busybox.find(b"\0\0", start + 1)
+    if not busybox.startswith(b"\x7fELF") or start < 0 or end < 0:
+        raise ImageError("no list of applets in this busybox")
+    return busybox[start + 1 : end].decode("ascii", "replace").split("\0")
+
+
+def _add_modules(cpio: CpioWriter, folder: str, kernel_modules: Mapping[str, bytes]) -> None:
+    paths = {modules.canonical(path): path for path in sorted(kernel_modules)}
+    by_name = {name: kernel_modules[path] for name, path in paths.items()}
+    needs = modules.closure(paths, {name: modules.depends(module) for name, module in by_name.items()})
+    for name, path in paths.items():
+        cpio.file(f"{folder}/{path}", by_name[name])
+    cpio.file(f"{folder}/modules.dep", modules.dependency_file(needs, paths).encode())
+    cpio.file(f"{folder}/modules.alias", modules.alias_file(by_name).encode())
