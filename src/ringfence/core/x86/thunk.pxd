@@ -1,0 +1,46 @@
+# The thunks of one process: host code that runs one guest instruction over the vCPU's registers.
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from ringfence.core.host.code_buffer cimport CodeBuffer
+from ringfence.core.x86.state cimport Cpu, Instr
+from ringfence.core.x86.thunk_emit cimport Thunk
+
+cdef extern from * nogil:
+    """
+    #define try_lock(lock) __sync_lock_test_and_set(lock, 1)
+    #define clear_lock(lock) __sync_lock_release(lock)
+    #define cpu_pause() __builtin_ia32_pause()
+    """
+    int try_lock(int* lock)         # not 0: someone else has it
+    void clear_lock(int* lock)
+    void cpu_pause()
+
+cdef enum:
+    ENTRY_LIMIT = 4096              # rows of the instruction table: more than there will be
+
+ctypedef uint8_t* Bytes
+ctypedef uint32_t* Offsets
+
+cdef struct Thunks:
+    CodeBuffer buffer
+    int lock
+    Offsets index[8192]             # [entry * 2 + REX.W]: offsets by immediate or register number
+
+cdef void build_thunk(Cpu* cpu, Instr* i, int shape) noexcept nogil
+
+cdef inline uint64_t call_thunk(
+        Cpu* cpu, Instr* i, int shape, void* rdi, const void* rsi, void* rdx) noexcept nogil:
+    """Run `i` on the host. Its imm2, which no such row uses, keeps the offset of its thunk."""
+    if i.imm2 == 0:
+        build_thunk(cpu, i, shape)
+    # SAFETY: build_thunk() alone writes these two, and both name code that it emitted for this row
+    return (<Thunk>(<uint8_t*>cpu.thunks + i.imm2))(rdi, rsi, rdx)
+
+# cpu.scratch, aligned: an FXSAVE image, then memory operands, then what a handler puts aside
+cdef inline uint8_t* scratch_image(Cpu* cpu) noexcept nogil:
+    return <uint8_t*>((<uint64_t>cpu.scratch + 15) & ~<uint64_t>15)
+
+cdef inline uint8_t* scratch_operand(Cpu* cpu) noexcept nogil:
+    return scratch_image(cpu) + 512
+
+cdef inline uint8_t* scratch_aside(Cpu* cpu) noexcept nogil:
+    return scratch_image(cpu) + 640

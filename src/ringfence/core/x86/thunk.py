@@ -1,0 +1,149 @@
+"""The thunks of one process: host code that runs one guest instruction over the vCPU's registers.
+
+Guest and host speak the same instruction set, so what x87, MMX and SSE compute is not written out
+a second time; thunk_emit says what surrounds the instruction. A thunk is made when first met. There
+is at most one for each row, REX.W and immediate byte (or x87 register number), so their number is
+bounded and none is ever freed.
+"""
+
+import os
+
+import cython
+from cython.cimports.libc.stdint import uint32_t, uint64_t
+from cython.cimports.libc.stdlib import calloc
+from cython.cimports.libc.string import memcpy
+from cython.cimports.ringfence.core.exits import EXIT_FAIL
+from cython.cimports.ringfence.core.host.code_buffer import (
+    append_code,
+    open_code_buffer,
+    unshare_code_buffer,
+)
+from cython.cimports.ringfence.core.x86.decode import EntryInfoP, entry_info
+from cython.cimports.ringfence.core.x86.faults import leave
+from cython.cimports.ringfence.core.x86.state import INSTR_REX_W, CpuP, InstrP
+from cython.cimports.ringfence.core.x86.thunk import (
+    ENTRY_LIMIT,
+    Offsets,
+    Thunks,
+    clear_lock,
+    cpu_pause,
+    try_lock,
+)
+from cython.cimports.ringfence.core.x86.thunk_emit import (
+    FPU,
+    FPU_MEMORY,
+    Code,
+    Opcode,
+    OpcodeP,
+    Thunk,
+    emit_thunk,
+)
+
+#: every immediate row with each of its 256 values fits in half of this
+CAPACITY_BYTES = 4 << 20
+
+thunks = cython.declare(Thunks)
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def describe(i: InstrP, shape: cython.int, op: OpcodeP) -> cython.int:
+    """Fill `op` for the instruction `i`; which of its row's 256 thunks it is."""
+    info: EntryInfoP = entry_info(i.entry)
+    op.prefix = info.prefix if info.prefix > 1 else 0
+    op.map = info.map
+    op.opcode = info.opcode
+    op.wide = i.attr & INSTR_REX_W != 0
+    op.digit = info.digit
+    op.modrm = -1
+    op.imm = -1
+    if shape & FPU:
+        op.wide = 0
+        if shape & FPU_MEMORY:
+            return 0
+        op.modrm = info.modrm_exact
+        if not info.has_exact:
+            op.modrm = 0xC0 | info.digit << 3 | i.modrm & 7
+        return op.modrm
+    if info.imm_kind:
+        op.imm = i.imm & 0xFF
+        return op.imm
+    return 0
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def find_or_emit(entry: cython.int, variant: cython.int, shape: cython.int, op: OpcodeP) -> uint32_t:
+    """Offset of a thunk, made if need be; 0 when there is no room. Call it with the lock held."""
+    code = cython.declare(Code)
+    place: cython.int = entry * 2 + op.wide
+    if entry >= ENTRY_LIMIT:
+        return 0
+    if thunks.index[place] == cython.NULL:
+        thunks.index[place] = cython.cast(Offsets, calloc(256, cython.sizeof(uint32_t)))
+        if thunks.index[place] == cython.NULL:
+            return 0
+    if thunks.index[place][variant] == 0:
+        emit_thunk(cython.address(code), shape, op)
+        thunks.index[place][variant] = append_code(cython.address(thunks.buffer), code.data, code.size)
+    return thunks.index[place][variant]
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def build_thunk(cpu: CpuP, i: InstrP, shape: cython.int) -> cython.void:
+    op = cython.declare(Opcode)
+    variant: cython.int = describe(i, shape, cython.address(op))
+    while try_lock(cython.address(thunks.lock)):
+        cpu_pause()
+    i.imm2 = find_or_emit(i.entry, variant, shape, cython.address(op))
+    clear_lock(cython.address(thunks.lock))
+    cpu.thunks = thunks.buffer.executable
+    if i.imm2 == 0:
+        leave(cpu, EXIT_FAIL)
+
+
+def unshare() -> None:
+    """A forked child has no other thread: a lock that one of them held is free again."""
+    thunks.lock = 0
+    unshare_code_buffer(cython.address(thunks.buffer))
+
+
+def run_thunk(
+    shape: int, opcode: tuple[int, int, int], operands: list[bytes], *,
+    digit: int = -1, modrm: int = -1, imm: int = -1, is_wide: bool = False,
+) -> tuple[int, list[bytes]]:  # fmt: skip
+    """Run one thunk on up to three operands of at most 512 bytes; rax and the operands after it.
+
+    For tests: `opcode` is (prefix, map, opcode byte) as in a table row. The code is forgotten.
+    """
+    op = cython.declare(Opcode)
+    code = cython.declare(Code)
+    slots = cython.declare(cython.uchar[3 * 512 + 16])
+    base: uint64_t = (cython.cast(uint64_t, cython.address(slots[0])) + 15) & ~cython.cast(uint64_t, 15)
+    slot = cython.declare(cython.p_uchar[3])
+    k: cython.int
+    op.prefix, op.map, op.opcode = opcode
+    op.wide, op.digit, op.modrm, op.imm = is_wide, digit, modrm, imm
+    for k in range(3):
+        slot[k] = cython.cast(cython.p_uchar, base + 512 * k)
+        data: bytes = operands[k].ljust(512, b"\0") if k < len(operands) else bytes(512)
+        memcpy(slot[k], cython.cast(cython.p_uchar, data), 512)
+    while try_lock(cython.address(thunks.lock)):
+        cpu_pause()
+    emit_thunk(cython.address(code), shape, cython.address(op))
+    offset: uint32_t = append_code(cython.address(thunks.buffer), code.data, code.size)
+    value: uint64_t = 0
+    if offset != 0:
+        thunk: Thunk = cython.cast(Thunk, cython.cast(uint64_t, thunks.buffer.executable) + offset)
+        value = thunk(slot[0], slot[1], slot[2])
+        thunks.buffer.used_bytes = offset
+    clear_lock(cython.address(thunks.lock))
+    return value, [slot[k][: len(operands[k])] for k in range(len(operands))]
+
+
+open_code_buffer(cython.address(thunks.buffer), CAPACITY_BYTES)
+os.register_at_fork(after_in_child=unshare)
