@@ -162,8 +162,8 @@ class Archive:
         self._fetch(url, size_bytes, sha256, packed, f"{self.suite} package index")
         packed.seek(0)
         try:
-            with lzma.open(packed, "rt", encoding="utf-8", errors="replace") as text:
-                return _parse_index(text)
+            with lzma.open(packed) as unpacked:
+                return _parse_index(line.decode("utf-8", "replace") for line in unpacked)
         except (lzma.LZMAError, EOFError) as error:
             raise UserError(f"{url}: damaged ({error})") from error
 

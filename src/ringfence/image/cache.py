@@ -71,7 +71,9 @@ class Cache:
         """A new file that takes ``path``'s place when the block ends, and vanishes when it fails."""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            file = tempfile.NamedTemporaryFile(dir=path.parent, prefix=".new-", delete=False)
+            file = tempfile.NamedTemporaryFile(  # noqa: SIM115 (renamed when it is complete)
+                dir=path.parent, prefix=".new-", delete=False
+            )
         except OSError as error:
             raise UserError(f"cannot write the cache {path.parent}: {error.strerror}") from error
         try:

@@ -12,7 +12,7 @@ import lzma
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 from ringfence.errors import ImageError
 
@@ -21,9 +21,9 @@ _AR_HEADER_BYTES = 60
 
 _OPENERS: dict[str, Callable[[IO[bytes]], IO[bytes]]] = {
     "data.tar": lambda raw: raw,
-    "data.tar.gz": lambda raw: gzip.GzipFile(fileobj=raw),
-    "data.tar.bz2": lambda raw: bz2.BZ2File(raw),
-    "data.tar.xz": lambda raw: lzma.LZMAFile(raw),
+    "data.tar.gz": lambda raw: cast(IO[bytes], gzip.open(raw)),
+    "data.tar.bz2": lambda raw: cast(IO[bytes], bz2.open(raw)),
+    "data.tar.xz": lambda raw: cast(IO[bytes], lzma.open(raw)),
 }
 
 
@@ -34,14 +34,16 @@ def members(package: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str,
         ImageError: not a Debian package, a damaged one, or of an unknown compression.
     """
     try:
-        with package.open("rb") as raw:
-            with tarfile.open(fileobj=_data_archive(raw, package), mode="r|") as tar:
-                for info in tar:
-                    name = info.name.removeprefix("./")
-                    if info.isreg() and wanted(name):
-                        content = tar.extractfile(info)
-                        assert content is not None  # a regular file has content
-                        yield name, content.read()
+        with (
+            package.open("rb") as raw,
+            tarfile.open(fileobj=_data_archive(raw, package), mode="r|") as tar,
+        ):
+            for info in tar:
+                name = info.name.removeprefix("./")
+                if info.isreg() and wanted(name):
+                    content = tar.extractfile(info)
+                    assert content is not None  # a regular file has content
+                    yield name, content.read()
     except (OSError, EOFError, lzma.LZMAError, tarfile.TarError) as error:
         raise ImageError(f"{package}: not a Debian package, or damaged ({error})") from error
 

@@ -57,9 +57,8 @@ def fetch_debian(
     archive = _archive(mirror, suite, arch, progress, cache)
     kernel = archive.package(_newest_kernel(archive.package(KERNELS[arch])))
     busybox = archive.package(USER_SPACE)
-    recipe = hashlib.sha256(
-        "\n".join([kernel.sha256, busybox.sha256, initramfs.INIT, initramfs.PROFILE, *initramfs.MODULES]).encode()
-    ).hexdigest()[:16]
+    ingredients = [kernel.sha256, busybox.sha256, initramfs.INIT, initramfs.PROFILE, *initramfs.MODULES]
+    recipe = hashlib.sha256("\n".join(ingredients).encode()).hexdigest()[:16]
     note_name = f"guests/debian-{archive.suite}-{arch}-{recipe}"
     guest = _cached_guest(cache, note_name)
     if guest is None:
@@ -134,7 +133,8 @@ def _cached_guest(cache: Cache, note_name: str) -> Guest | None:
 def _build(cache: Cache, note_name: str, kernel_deb: Path, busybox_deb: Path) -> None:
     """Take the packages apart and keep the guest's two files, and then the note that names them."""
     release, vmlinuz, modules = _kernel_files(kernel_deb)
-    busybox = next((data for _, data in deb.members(busybox_deb, lambda name: name.endswith("bin/busybox"))), None)
+    found = deb.members(busybox_deb, lambda name: name.endswith("bin/busybox"))
+    busybox = next((content for _, content in found), None)
     if not vmlinuz or busybox is None:
         raise ImageError(f"{busybox_deb if vmlinuz else kernel_deb}: lacks the file that it is known for")
     initrd = initramfs.build(busybox, release, modules)

@@ -56,8 +56,10 @@ PS1='ringfence:\\w# '
 
 
 def build(busybox: bytes, kernel_release: str, kernel_modules: Mapping[str, bytes]) -> bytes:
-    """The archive. ``kernel_modules`` maps paths below ``lib/modules/<release>`` to modules, complete with all
-    that they depend on.
+    """The archive.
+
+    ``kernel_modules`` maps paths below ``lib/modules/<release>`` to modules, complete with all that they
+    depend on.
 
     Raises:
         ImageError: this is not a busybox.
