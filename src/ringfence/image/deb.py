@@ -12,18 +12,18 @@ import lzma
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Any
 
 from ringfence.errors import ImageError
 
 _AR_MAGIC = b"!<arch>\n"
 _AR_HEADER_BYTES = 60
 
-_OPENERS: dict[str, Callable[[IO[bytes]], IO[bytes]]] = {
+_OPENERS: dict[str, Callable[[IO[bytes]], Any]] = {
     "data.tar": lambda raw: raw,
-    "data.tar.gz": lambda raw: cast(IO[bytes], gzip.open(raw)),
-    "data.tar.bz2": lambda raw: cast(IO[bytes], bz2.open(raw)),
-    "data.tar.xz": lambda raw: cast(IO[bytes], lzma.open(raw)),
+    "data.tar.gz": gzip.open,
+    "data.tar.bz2": bz2.open,
+    "data.tar.xz": lzma.open,
 }
 
 
@@ -48,7 +48,7 @@ def members(package: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str,
         raise ImageError(f"{package}: not a Debian package, or damaged ({error})") from error
 
 
-def _data_archive(raw: IO[bytes], package: Path) -> IO[bytes]:
+def _data_archive(raw: IO[bytes], package: Path) -> Any:
     """The package's file tree as a tar stream: ``raw`` is left at its first compressed byte."""
     if raw.read(len(_AR_MAGIC)) != _AR_MAGIC:
         raise ImageError(f"{package}: not a Debian package (no ar archive)")

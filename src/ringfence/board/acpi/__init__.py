@@ -1,0 +1,1 @@
+"""ringfence.board.acpi: the tables in which firmware describes the machine."""
