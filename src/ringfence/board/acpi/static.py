@@ -61,7 +61,7 @@ def fadt(facs_address: int, dsdt_address: int) -> bytes:
         _BOOT_LEGACY_DEVICES | _BOOT_8042 | _BOOT_NO_VGA, 0, flags,
     )  # fmt: skip
     body += generic_address(True, ports.RESET_CONTROL, 1) + struct.pack("<BHB", RESET_VALUE, 0, 1)
-    body += struct.pack("<QQ", facs_address, dsdt_address)
+    body += struct.pack("<QQ", 0, dsdt_address)  # the FACS has one address only
     body += generic_address(True, event.base, 4) + none
     body += generic_address(True, control.base, 2) + none
     body += none + generic_address(True, timer.base, 4)
