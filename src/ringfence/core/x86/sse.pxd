@@ -12,6 +12,7 @@ cdef extern from "<emmintrin.h>" nogil:
     __m128i _mm_loadu_si128(const void*)
     void _mm_storeu_si128(void*, __m128i)
     __m128i _mm_cvtsi64_si128(uint64_t)
+    int _mm_movemask_epi8(__m128i)
     __m128i _mm_and_si128(__m128i, __m128i)
     __m128i _mm_andnot_si128(__m128i, __m128i)
     __m128i _mm_or_si128(__m128i, __m128i)
@@ -21,6 +22,7 @@ ctypedef uint8_t* Vector                    # 16 bytes, not always aligned
 ctypedef const uint8_t* ConstVector
 ctypedef uint64_t* Words
 ctypedef uint32_t* Dwords
+ctypedef uint16_t* HalfWords
 
 cdef void sse_unavailable(Cpu* cpu) noexcept nogil
 cdef const uint8_t* load_vector_slow(Cpu* cpu, uint64_t la) noexcept nogil

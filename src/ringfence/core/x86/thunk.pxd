@@ -1,6 +1,7 @@
 # The thunks of one process: host code that runs one guest instruction over the vCPU's registers.
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from ringfence.core.host.code_buffer cimport CodeBuffer
+from ringfence.core.x86.decode_table cimport ENTRY_LIMIT
 from ringfence.core.x86.state cimport Cpu, Instr
 from ringfence.core.x86.thunk_emit cimport Thunk
 
@@ -14,16 +15,13 @@ cdef extern from * nogil:
     void clear_lock(int* lock)
     void cpu_pause()
 
-cdef enum:
-    ENTRY_LIMIT = 4096              # rows of the instruction table: more than there will be
-
 ctypedef uint8_t* Bytes
 ctypedef uint32_t* Offsets
 
 cdef struct Thunks:
     CodeBuffer buffer
     int lock
-    Offsets index[8192]             # [entry * 2 + REX.W]: offsets by immediate or register number
+    Offsets index[2 * ENTRY_LIMIT]             # [entry * 2 + REX.W]: offsets by immediate or register number
 
 cdef void build_thunk(Cpu* cpu, Instr* i, int shape) noexcept nogil
 

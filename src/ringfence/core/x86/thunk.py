@@ -18,11 +18,11 @@ from cython.cimports.ringfence.core.host.code_buffer import (
     open_code_buffer,
     unshare_code_buffer,
 )
-from cython.cimports.ringfence.core.x86.decode import EntryInfoP, entry_info
+from cython.cimports.ringfence.core.x86.decode import entry_info
+from cython.cimports.ringfence.core.x86.decode_table import EntryInfoP
 from cython.cimports.ringfence.core.x86.faults import leave
 from cython.cimports.ringfence.core.x86.state import INSTR_REX_W, CpuP, InstrP
 from cython.cimports.ringfence.core.x86.thunk import (
-    ENTRY_LIMIT,
     Offsets,
     Thunks,
     clear_lock,
@@ -79,8 +79,6 @@ def find_or_emit(entry: cython.int, variant: cython.int, shape: cython.int, op: 
     """Offset of a thunk, made if need be; 0 when there is no room. Call it with the lock held."""
     code = cython.declare(Code)
     place: cython.int = entry * 2 + op.wide
-    if entry >= ENTRY_LIMIT:
-        return 0
     if thunks.index[place] == cython.NULL:
         thunks.index[place] = cython.cast(Offsets, calloc(256, cython.sizeof(uint32_t)))
         if thunks.index[place] == cython.NULL:
