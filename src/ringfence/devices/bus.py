@@ -74,7 +74,7 @@ class Bus:
             else:
                 self._count(address, True)
             return
-        hit[0].write(hit[1], size_bytes, value)
+        hit[0].write(hit[1], size_bytes, value & ((1 << 8 * size_bytes) - 1))
 
     def _split_read(self, address: int, size_bytes: int) -> int:
         """An access wider than its devices is cut in halves, as a bus bridge does."""

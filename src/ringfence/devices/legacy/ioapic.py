@@ -16,10 +16,12 @@ VERSION = 0x11
 IOREGSEL, IOWIN = 0x00, 0x10
 REG_ID, REG_VERSION, REG_ARBITRATION, REG_TABLE = 0x00, 0x01, 0x02, 0x10
 
+DELIVERY_NMI = 4
 LOGICAL = 1 << 11
 REMOTE_IRR = 1 << 14
 LEVEL = 1 << 15
 MASKED = 1 << 16
+DELIVERY_NMI = 4
 #: Delivery status and remote IRR are the hardware's.
 READ_ONLY = 1 << 12 | REMOTE_IRR
 IMPLEMENTED = 0xFF << 56 | 0x1FFFF
@@ -112,6 +114,16 @@ class IoApic:
 
     def _send(self, entry: int) -> None:
         self._deliver(entry >> 56, bool(entry & LOGICAL), entry >> 8 & 7, entry & 0xFF, bool(entry & LEVEL))
+
+    @property
+    def may_nmi(self) -> bool:
+        """Some unmasked pin delivers an NMI."""
+        return any(not entry & MASKED and entry >> 8 & 7 == DELIVERY_NMI for entry in self.entries)
+
+    @property
+    def may_nmi(self) -> bool:
+        """Some unmasked pin delivers a non-maskable interrupt."""
+        return any(entry >> 8 & 7 == DELIVERY_NMI and not entry & MASKED for entry in self.entries)
 
     def eoi(self, vector: int) -> None:
         """A local APIC ended the level-triggered ``vector``; lines still high interrupt again."""
