@@ -77,11 +77,15 @@ edges = st.sampled_from([0, 1, 2**16 - 1, 2**31, 2**32 - 1, 2**63, 2**64 - 1, RA
 #: the rings themselves are the most interesting place for a device to write to
 ring_gpas = st.integers(0x1000, 0x1400)
 buffer_gpas = st.integers(HEADERS_END, RAM_BYTES - 0x1_0000)
-lengths = st.one_of(st.integers(1, 80), st.sampled_from([511, 512, 513, 1024, 4096, 0x1_0000]))
+lengths = st.one_of(st.integers(1, 80), st.sampled_from([511, 512, 512, 512, 1024, 4096, 0x1_0000]))
 buffers = st.lists(st.tuples(st.one_of(buffer_gpas, buffer_gpas, ring_gpas), lengths), max_size=3)
 headers = st.builds(
     struct.Struct("<IIQIII").pack,
-    *(st.sampled_from([0, 1, 4, 8, 11, 13, 2]), st.just(0), st.one_of(st.integers(0, 130), edges)),
+    *(
+        st.sampled_from([0, 0, 0, 1, 1, 1, 4, 8, 11, 13, 2]),
+        st.just(0),
+        st.one_of(st.integers(0, 130), edges),
+    ),
     *(st.integers(0, 130), st.integers(0, 2), st.just(0)),
 )
 #: (header, its length in the chain, readable buffers, writable buffers, in a table of its own?)

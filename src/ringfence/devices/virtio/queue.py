@@ -188,19 +188,18 @@ class Queue:
         return (index - self.next_available) & 0xFFFF
 
     def _walk(self, table: memoryview, head: int) -> Chain | str:
-        """Follow one chain; a string says what is wrong with it. A budget of steps ends a loop."""
+        """Follow one chain; a string says what is wrong with it. A loop ends as too long a chain."""
         readable: list[Segment] = []
         writable: list[Segment] = []
         total = 0
-        count = budget = self.size
+        count = self.size
         is_indirect = False
         index = head
         while True:
             if index >= count:
                 return "descriptor index out of bounds"
-            if budget == 0 or len(readable) + len(writable) >= SEGMENTS_MAX:
+            if len(readable) + len(writable) >= SEGMENTS_MAX:
                 return "chain too long"
-            budget -= 1
             gpa, length, flags, link = _DESCRIPTOR.unpack_from(table, 16 * index)
             if flags & DESC_INDIRECT:
                 if is_indirect or not self.has_indirect or flags & DESC_NEXT:
@@ -210,8 +209,7 @@ class Queue:
                 segment = self._segment(gpa, length)
                 if segment is None:
                     return "indirect table outside RAM"
-                table, count, budget = segment.view, length // 16, length // 16
-                index, is_indirect = 0, True
+                table, count, index, is_indirect = segment.view, length // 16, 0, True
                 continue
             total += length
             if length == 0 or total > CHAIN_BYTES_MAX:

@@ -248,7 +248,7 @@ def test_bar_window_reaches_the_registers(driver: Driver) -> None:
     assert machine.config(at + 16, 4) == ACKNOWLEDGE
     for bar, offset, length in (
         (5, 0, 4),
-        (0, 2, 4),
+        (0, 0x11, 2),
         (0, 0x4000, 4),
         (0, 0xFFFF_FFFC, 4),
         (0, 0, 3),
