@@ -29,6 +29,9 @@ OUT_NO_RESET, OUT_A20, OUT_FULL, OUT_AUX, OUT_WIRES = 0x01, 0x02, 0x10, 0x20, 0x
     0xD2, 0xD3, 0xD4, 0xDD, 0xDF, 0xF0,
 )  # fmt: skip
 
+CMDS_WITH_DATA = frozenset(
+    (*range(CMD_WRITE_RAM, CMD_WRITE_RAM + 32), *range(CMD_WRITE_OUTPUT, CMD_WRITE_AUX + 1))
+)
 REPLY_LIMIT = 16
 
 
@@ -100,9 +103,7 @@ class I8042(ByteRegisters):
     def _write_command(self, value: int) -> None:
         if CMD_READ_RAM <= value < CMD_READ_RAM + 32:
             self._reply(self.ram[value & 31])
-        elif CMD_WRITE_RAM <= value < CMD_WRITE_RAM + 32:
-            self.command = value
-        elif value in (CMD_WRITE_OUTPUT, CMD_WRITE_KBD_BUFFER, CMD_WRITE_AUX_BUFFER, CMD_WRITE_AUX):
+        elif value in CMDS_WITH_DATA:
             self.command = value
         elif value in (CMD_KBD_OFF, CMD_AUX_OFF):
             self.ram[0] |= CB_KBD_OFF if value == CMD_KBD_OFF else CB_AUX_OFF

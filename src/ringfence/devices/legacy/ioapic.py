@@ -117,11 +117,6 @@ class IoApic:
 
     @property
     def may_nmi(self) -> bool:
-        """Some unmasked pin delivers an NMI."""
-        return any(not entry & MASKED and entry >> 8 & 7 == DELIVERY_NMI for entry in self.entries)
-
-    @property
-    def may_nmi(self) -> bool:
         """Some unmasked pin delivers a non-maskable interrupt."""
         return any(entry >> 8 & 7 == DELIVERY_NMI and not entry & MASKED for entry in self.entries)
 

@@ -20,6 +20,8 @@ REPLY_LIMIT = 16
 
 CMD_RESET, CMD_RESEND, CMD_DEFAULTS, CMD_DISABLE, CMD_ENABLE = 0xFF, 0xFE, 0xF6, 0xF5, 0xF4
 CMD_RATE, CMD_IDENTIFY = 0xF3, 0xF2
+#: A byte from here on is a command even where a parameter is due.
+COMMANDS_FROM = 0xE6
 KBD_SCAN_SET, KBD_ECHO, KBD_LEDS = 0xF0, 0xEE, 0xED
 KBD_KEY_TYPES = range(0xF7, 0xFE)
 MOUSE_RESOLUTION, MOUSE_SCALE_1, MOUSE_SCALE_2, MOUSE_STATUS, MOUSE_READ = 0xE8, 0xE6, 0xE7, 0xE9, 0xEB
@@ -54,7 +56,7 @@ class Ps2Device:
     def write(self, value: int) -> None:
         """A byte from the host."""
         command, self.command = self.command, 0
-        if command and value < MOUSE_SCALE_1:
+        if command and value < COMMANDS_FROM:
             self._parameter(command, value)
         elif value == CMD_RESEND:
             self.reply(self.last_sent)
