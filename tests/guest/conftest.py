@@ -41,7 +41,9 @@ class Session:
     def boot(self) -> Session:
         """Wait for the shell; then make it read plain lines, with no echo and no editing."""
         self.expect(PROMPT, BOOT_SECONDS)
-        self.child.sendline("stty -echo; echo rea''dy; while read -r line; do eval \"$line\"; echo \"<$?>\"; done")
+        self.child.sendline(
+            'stty -echo; echo rea\'\'dy; while read -r line; do eval "$line"; echo "<$?>"; done'
+        )
         self.expect(r"ready\r*\n")
         return self
 

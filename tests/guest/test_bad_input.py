@@ -14,7 +14,9 @@ import pytest
 from ringfence.image.debian import Guest
 
 
-def ringfence(*arguments: str | Path, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+def ringfence(
+    *arguments: str | Path, environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "ringfence", *map(str, arguments)],
         capture_output=True,
@@ -81,7 +83,9 @@ def test_firmware_of_no_rom_size(size: int, tmp_path: Path) -> None:
     assert "rom.bin" in refused("run", "--firmware", rom)
 
 
-@pytest.mark.parametrize("memory", ["1M", "0", "8M", "lots", "-5", "", "1.5G", "512T", "99999999999999999999"])
+@pytest.mark.parametrize(
+    "memory", ["1M", "0", "8M", "lots", "-5", "", "1.5G", "512T", "99999999999999999999"]
+)
 def test_memory_that_is_no_use(memory: str, debian: Guest) -> None:
     refused("run", "--kernel", debian.kernel, "--initrd", debian.initrd, "--memory", memory)
 
@@ -135,7 +139,11 @@ def test_a_disk_that_another_process_has_locked(debian: Guest, tmp_path: Path) -
 
 def test_no_network_and_a_cold_cache(tmp_path: Path) -> None:
     line = refused(
-        "run", "debian", "--mirror", "http://127.0.0.1:9/debian", environment={"XDG_CACHE_HOME": str(tmp_path)}
+        "run",
+        "debian",
+        "--mirror",
+        "http://127.0.0.1:9/debian",
+        environment={"XDG_CACHE_HOME": str(tmp_path)},
     )
     assert "127.0.0.1" in line
 

@@ -38,7 +38,15 @@ def test_ctrl_bracket_leaves_a_running_guest() -> None:
 
 def test_a_kernel_says_nothing_bad_about_the_machine(shell: Session) -> None:
     log = shell.run("dmesg")
-    for word in ("BUG:", "WARNING:", "Oops", "unhandled", "Marking TSC unstable", "firmware bug", "nobody cared"):
+    for word in (
+        "BUG:",
+        "WARNING:",
+        "Oops",
+        "unhandled",
+        "Marking TSC unstable",
+        "firmware bug",
+        "nobody cared",
+    ):
         assert word.lower() not in log.lower(), log
     assert "kvm-clock" in shell.run("cat /sys/devices/system/clocksource/clocksource0/current_clocksource")
 

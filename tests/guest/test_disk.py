@@ -22,7 +22,16 @@ def disk(tmp_path: Path) -> Path:
 
 
 def arguments(debian: Guest, disk: str) -> list[str | Path]:
-    return ["--kernel", debian.kernel, "--initrd", debian.initrd, "--append", "console=ttyS0 quiet", "--disk", disk]
+    return [
+        "--kernel",
+        debian.kernel,
+        "--initrd",
+        debian.initrd,
+        "--append",
+        "console=ttyS0 quiet",
+        "--disk",
+        disk,
+    ]
 
 
 def test_what_is_written_and_synced_is_there_after_reboot(debian: Guest, disk: Path) -> None:
@@ -36,7 +45,9 @@ def test_what_is_written_and_synced_is_there_after_reboot(debian: Guest, disk: P
         written = session.run("sha256sum < /tmp/new").split()[0]
         session.child.sendline("reboot")
         session.boot()
-        assert session.run("dd if=/dev/vda bs=64k skip=7 count=8 2>/dev/null | sha256sum").split()[0] == written
+        assert (
+            session.run("dd if=/dev/vda bs=64k skip=7 count=8 2>/dev/null | sha256sum").split()[0] == written
+        )
         assert session.power_off() == 0
     finally:
         session.kill()
@@ -58,7 +69,9 @@ def test_a_file_system_on_the_disk(debian: Guest, disk: Path) -> None:
     session = Session(*arguments(debian, str(disk))).boot()
     try:
         session.run("mke2fs -q /dev/vda && mount /dev/vda /mnt", timeout=300)
-        session.run("cp -r /bin/busybox /etc /mnt/ && sync && umount /mnt && mount /dev/vda /mnt", timeout=300)
+        session.run(
+            "cp -r /bin/busybox /etc /mnt/ && sync && umount /mnt && mount /dev/vda /mnt", timeout=300
+        )
         assert session.run("cmp /bin/busybox /mnt/busybox && cat /mnt/etc/group") == "root:x:0:"
         session.run("umount /mnt")
         assert session.power_off() == 0

@@ -27,16 +27,12 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 EPILOG = "\b\nExit status:\n" + "\n".join(status_lines())
 
 
-def _port(ctx: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
-    if value is None:
-        return None
+def _number(ctx: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
+    """An address or a port as people write them: 244, 0xf4."""
     try:
-        port = int(value, 0)
-    except ValueError:
-        port = -1
-    if not 0 <= port <= 0xFFFF:
-        raise click.BadParameter(f"{value!r} is not a port (0 to 0xffff)")
-    return port
+        return None if value is None else int(value, 0)
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r} is not a number") from error
 
 
 @click.command("run", epilog=EPILOG)
@@ -47,15 +43,30 @@ def _port(ctx: click.Context, parameter: click.Parameter, value: str | None) -> 
 @click.option("--disk", "disks", metavar="FILE[,ro]", multiple=True, help="A raw disk image; repeatable.")
 @click.option("--memory", metavar="SIZE", default="512M", show_default=True, help="Guest RAM.")
 @click.option("--cpu", metavar="MODEL", default="x86-64-v2", show_default=True, help="CPU model.")
-@click.option("--engine", metavar="ENGINE", default="interpret", show_default=True, help="What runs guest code.")
+@click.option(
+    "--engine", metavar="ENGINE", default="interpret", show_default=True, help="What runs guest code."
+)
 @click.option("--firmware", metavar="ROM", help="Start this ROM image at the reset vector; no kernel.")
-@click.option("--net", metavar="none|loopback|pcap=FILE", default="none", show_default=True, help="Backend of a NIC.")
-@click.option("--debug-exit", metavar="PORT", callback=_port, help="An isa-debug-exit device, usually at 0xf4.")
+@click.option(
+    "--net", metavar="none|loopback|pcap=FILE", default="none", show_default=True, help="Backend of a NIC."
+)
+@click.option(
+    "--debug-exit", metavar="PORT", callback=_number, help="An isa-debug-exit device, usually at 0xf4."
+)
 @click.option("--test-device", is_flag=True, help="The device that kvm-unit-tests wants.")
+@click.option(
+    "--raw-at", metavar="ADDRESS", callback=_number, help="KERNEL is bare real-mode code for this address."
+)
 @click.option("--no-reboot", is_flag=True, help="A guest's reset ends the run instead of booting again.")
-@click.option("--report", metavar="json|FILE.json", help="Write what happened: 'json' to stderr, or to a file.")
-@click.option("--mirror", metavar="URL", help="Debian mirror for 'debian'; else $RINGFENCE_DEBIAN_MIRROR, else apt's.")
-def command(guest: str | None, mirror: str | None, report: str | None, no_reboot: bool, **options: Any) -> int:
+@click.option(
+    "--report", metavar="json|FILE.json", help="Write what happened: 'json' to stderr, or to a file."
+)
+@click.option(
+    "--mirror", metavar="URL", help="Debian mirror for 'debian'; else $RINGFENCE_DEBIAN_MIRROR, else apt's."
+)
+def command(
+    guest: str | None, mirror: str | None, report: str | None, no_reboot: bool, **options: Any
+) -> int:
     """Boot a guest, its serial console on this terminal. Ctrl-] leaves.
 
     With 'debian', or nothing at all, it is Debian's cloud kernel with a shell, fetched and cached the first

@@ -131,9 +131,8 @@ class Console:
         for start in range(0, len(data), INPUT_LIMIT):
             piece = data[start : start + INPUT_LIMIT]
             with self._changed:
-                self._changed.wait_for(
-                    lambda: self._is_closed or len(self._input) + len(piece) <= INPUT_LIMIT
-                )
+                while not self._is_closed and len(self._input) + len(piece) > INPUT_LIMIT:
+                    self._changed.wait()
                 self._input += piece
             self._post(self._pump)
 

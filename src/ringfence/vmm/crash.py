@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from ringfence.vmm.vcpu import Vcpu
 
 #: Bytes from a block's start that are shown as instructions.
 CODE_BYTES = 32
@@ -18,35 +18,12 @@ _GENERAL = ("rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "rsp", *(f"r{n}" fo
 _SEGMENTS = ("cs", "ss", "ds", "es", "fs", "gs", "ldtr", "tr")
 
 
-class Dead(Protocol):
-    """A vCPU that can be looked at."""
-
-    @property
-    def regs(self) -> object: ...
-
-    @property
-    def gdtr(self) -> tuple[int, int]: ...
-
-    @property
-    def idtr(self) -> tuple[int, int]: ...
-
-    def segment(self, name: str) -> tuple[int, int, int, int]: ...
-
-    def recent_blocks(self) -> list[int]:
-        """Addresses (RIP) of the blocks executed last, the latest last."""
-        ...
-
-    def peek(self, linear: int, size_bytes: int) -> bytes:
-        """Memory at a linear address, as much of it as is mapped; changes nothing."""
-        ...
-
-
-def describe(vcpu: Dead) -> str:
+def describe(vcpu: Vcpu) -> str:
     """Registers, then the instructions of the blocks that ran last."""
     return "\n".join([*_registers(vcpu), "last instructions:", *_instructions(vcpu)])
 
 
-def _registers(vcpu: Dead) -> list[str]:
+def _registers(vcpu: Vcpu) -> list[str]:
     def reg(name: str) -> int:
         return int(getattr(vcpu.regs, name))
 
@@ -64,12 +41,12 @@ def _registers(vcpu: Dead) -> list[str]:
     return lines
 
 
-def _instructions(vcpu: Dead) -> list[str]:
+def _instructions(vcpu: Vcpu) -> list[str]:
     _, base, _, attr = vcpu.segment("cs")
-    is_long = bool(getattr(vcpu.regs, "efer") & EFER_LMA and attr & ATTR_L)
+    is_long = bool(vcpu.regs.efer & EFER_LMA and attr & ATTR_L)
     bits = 64 if is_long else 32 if attr & ATTR_DB else 16
-    lines = []
-    for rip in [*vcpu.recent_blocks(), vcpu.regs.rip][-BLOCKS:]:  # type: ignore[attr-defined]
+    lines: list[str] = []
+    for rip in [*vcpu.recent_blocks(), vcpu.regs.rip][-BLOCKS:]:
         linear = rip if is_long else base + rip & 0xFFFF_FFFF
         code = vcpu.peek(linear, CODE_BYTES)
         lines.append(f"{rip:x}:" + ("" if code else "  (not mapped)"))
@@ -81,7 +58,7 @@ def _disassemble(code: bytes, bits: int, rip: int) -> list[str]:
     from iced_x86 import Decoder, Formatter, FormatterSyntax  # only a dead guest needs it
 
     formatter = Formatter(FormatterSyntax.INTEL)
-    lines = []
+    lines: list[str] = []
     for instruction in Decoder(bits, code, ip=rip):
         if instruction.is_invalid or len(lines) == INSTRUCTIONS:
             break

@@ -15,11 +15,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from os import PathLike
 from types import TracebackType
 from typing import Any
 
-from ringfence.api.config import MachineConfig
+from ringfence.api.config import DEFAULT_MEMORY, AnyPath, MachineConfig
 from ringfence.board.pc import Board
 from ringfence.errors import RingfenceError
 from ringfence.log import logger
@@ -30,8 +29,6 @@ from ringfence.vmm.control import Control
 from ringfence.vmm.keyboard import Keyboard
 from ringfence.vmm.loop import VcpuLoop
 from ringfence.vmm.outcome import Kind, Outcome
-
-Path = str | PathLike[str]
 
 
 class Machine:
@@ -49,6 +46,7 @@ class Machine:
         net: a NIC's backend: ``"none"``, ``"loopback"`` or ``"pcap=FILE"``.
         debug_exit: the port of an isa-debug-exit device; None for none.
         test_device: plug in the device that kvm-unit-tests wants.
+        raw_at: start ``kernel`` as real-mode code at this address, below 1 MiB.
         reboot: a guest's reset boots it again; otherwise it ends the machine.
 
     Raises:
@@ -58,18 +56,19 @@ class Machine:
 
     def __init__(
         self,
-        kernel: Path | None = None,
+        kernel: AnyPath | None = None,
         *,
-        initrd: Path | None = None,
+        initrd: AnyPath | None = None,
         append: str = "",
-        disks: Sequence[Path] = (),
-        memory: str = "512M",
+        disks: Sequence[AnyPath] = (),
+        memory: str | int = DEFAULT_MEMORY,
         cpu: str = "x86-64-v2",
         engine: str = "interpret",
-        firmware: Path | None = None,
+        firmware: AnyPath | None = None,
         net: str = "none",
         debug_exit: int | None = None,
         test_device: bool = False,
+        raw_at: int | None = None,
         reboot: bool = True,
     ) -> None:
         self.config = MachineConfig(
@@ -84,6 +83,7 @@ class Machine:
             net=net,
             debug_exit=debug_exit,
             test_device=test_device,
+            raw_at=raw_at,
         )
         #: how often the guest was booted again
         self.reboots = 0

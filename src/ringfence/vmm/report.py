@@ -7,26 +7,14 @@ exits, alarms), idle (halted).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Iterable
+from typing import Any
 
 from ringfence import __version__
 from ringfence.core.exits import Reason
-from ringfence.devices.bus import Bus
 from ringfence.metrics import VcpuMetrics
 from ringfence.vmm.outcome import Outcome
-
-
-class CountingVcpu(Protocol):
-    def counters(self) -> Mapping[str, Any]: ...
-
-
-class CountingBoard(Protocol):
-    @property
-    def vcpus(self) -> Sequence[CountingVcpu]: ...
-
-    pio: Bus
-    mmio: Bus
+from ringfence.vmm.vcpu import Parts
 
 
 class Totals:
@@ -37,7 +25,7 @@ class Totals:
         self.interrupts: list[Counter[int]] = []
         self.unclaimed: Counter[tuple[str, int, bool]] = Counter()
 
-    def add(self, board: CountingBoard) -> None:
+    def add(self, board: Parts) -> None:
         for index, vcpu in enumerate(board.vcpus):
             if index == len(self.vcpus):
                 self.vcpus.append(Counter())

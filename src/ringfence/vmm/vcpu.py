@@ -6,8 +6,8 @@ called by the vCPU's own thread only; `kick` by any.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 from ringfence.devices.bus import Bus
 from ringfence.devices.clock import Clock
@@ -26,6 +26,7 @@ class Registers(Protocol):
     rip: int
     rax: int
     rflags: int
+    efer: int
 
 
 class Lapic(Protocol):
@@ -48,7 +49,8 @@ class Lapic(Protocol):
 class Vcpu(Protocol):
     """One virtual processor, whatever engine runs it."""
 
-    index: int
+    @property
+    def index(self) -> int: ...
 
     @property
     def regs(self) -> Registers: ...
@@ -76,6 +78,28 @@ class Vcpu(Protocol):
 
     def inject(self, vector: int) -> None: ...
 
+    def counters(self) -> Mapping[str, Any]:
+        """What happened since power-on, by name; ``interrupts`` by vector."""
+        ...
+
+    # -- for whoever looks at a dead one --
+
+    @property
+    def gdtr(self) -> tuple[int, int]: ...
+
+    @property
+    def idtr(self) -> tuple[int, int]: ...
+
+    def segment(self, name: str) -> tuple[int, int, int, int]: ...
+
+    def recent_blocks(self) -> list[int]:
+        """RIP of the blocks executed last, the latest last."""
+        ...
+
+    def peek(self, la: int, n: int) -> bytes:
+        """Memory at a linear address, as much of it as is mapped; changes nothing."""
+        ...
+
 
 class Pic(Protocol):
     @property
@@ -99,8 +123,12 @@ class Parts(Protocol):
     @property
     def vcpus(self) -> Sequence[Vcpu]: ...
 
+    @property
+    def pic(self) -> Pic: ...
+
+    @property
+    def ioapic(self) -> IoApic: ...
+
     pio: Bus
     mmio: Bus
     clock: Clock
-    pic: Pic
-    ioapic: IoApic

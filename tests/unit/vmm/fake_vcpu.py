@@ -13,6 +13,8 @@ from ringfence.devices.bus import Bus
 from ringfence.devices.clock import Clock
 from ringfence.vmm.loop import RFLAGS_IF
 
+REGISTERS = ("rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "rsp", "cr0", "cr2", "cr3", "cr4", "efer")
+
 Step = Callable[["FakeVcpu"], Reason]
 
 
@@ -39,7 +41,7 @@ class FakeVcpu:
         self.steps = list(steps)
         self.regs = SimpleNamespace(
             **{f"r{n}": 0 for n in range(8, 16)},
-            **dict.fromkeys("rax rbx rcx rdx rsi rdi rbp rsp cr0 cr2 cr3 cr4 efer".split(), 0),
+            **dict.fromkeys(REGISTERS, 0),
             rip=0xFFF0,
             rflags=RFLAGS_IF | 2,
         )
@@ -75,14 +77,17 @@ class FakeVcpu:
         assert self.is_interruptible, "injected where no interrupt can be taken"
         self.injected.append(vector)
 
+    def counters(self) -> dict[str, Any]:
+        return {"instructions": 10 * self.runs, "tlb_misses": self.runs, "interrupts": {0x20: 1}}
+
     def segment(self, name: str) -> tuple[int, int, int, int]:
         return (0xF000, 0xFFFF0000, 0xFFFF, 0x9B) if name == "cs" else (0, 0, 0xFFFF, 0x93)
 
     def recent_blocks(self) -> list[int]:
         return [0xFFF0]
 
-    def peek(self, linear: int, size_bytes: int) -> bytes:
-        return b"\xfa\xf4" if linear == 0xFFFF_FFF0 else b""
+    def peek(self, la: int, n: int) -> bytes:
+        return b"\xfa\xf4" if la == 0xFFFF_FFF0 else b""
 
 
 @dataclass

@@ -1,0 +1,22 @@
+"""The lid on what a guest can make Ringfence say."""
+
+from __future__ import annotations
+
+import logging
+
+from ringfence.log import RateLimit
+
+
+def test_a_flood_is_cut_and_counted() -> None:
+    now = 0.0
+    lid = RateLimit(burst=2, seconds=lambda: now)
+
+    def record(line: int) -> logging.LogRecord:
+        return logging.LogRecord("ringfence", logging.WARNING, "device.py", line, "bad write", None, None)
+
+    assert [lid.filter(record(1)) for _ in range(5)] == [True, True, False, False, False]
+    assert lid.filter(record(2)), "another line of source has its own allowance"
+    now = 1.5
+    late = record(1)
+    assert lid.filter(late)
+    assert late.getMessage() == "bad write (3 more like this)"
