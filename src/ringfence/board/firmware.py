@@ -23,7 +23,7 @@ class RomMemory(Protocol):
     def add_rom(self, gpa: int, data: bytes) -> None: ...
 
 
-def load(memory: RomMemory, rom: bytes) -> Entry:
+def load(memory: RomMemory, rom: bytes, name: str) -> Entry:
     """Map the ROM; nothing else may be at these addresses.
 
     Raises:
@@ -31,7 +31,7 @@ def load(memory: RomMemory, rom: bytes) -> Entry:
     """
     if len(rom) % PAGE_BYTES or len(rom) > SIZE_MAX_BYTES:
         limit = f"whole pages of 4 KiB, at most {SIZE_MAX_BYTES >> 20} MiB"
-        raise ImageError(f"{len(rom)} bytes are no ROM image: it must be {limit}")
+        raise ImageError(f"firmware {name!r} has {len(rom)} bytes; a ROM image is {limit}")
     memory.add_rom(mm.BELOW_4G_END - len(rom), rom)
     low = rom[-mm.BIOS_BYTES :].rjust(mm.BIOS_BYTES, b"\xff")
     memory.add_rom(mm.BIOS_BASE, low)

@@ -229,8 +229,8 @@ def _enter_64(memory: GuestMemory, kernel: int) -> Entry:
     segments = flat_segments(CODE_SELECTOR, DATA_SELECTOR, SEGMENT_64)
     gdtr = _write_gdt(memory, segments["cs"].descriptor, segments["ds"].descriptor)
     registers = {
-        "cr0": CR0_ET | CR0_PE | CR0_PG, "cr3": _write_page_tables(memory), "cr4": CR4_PAE,
-        "efer": EFER_LME | EFER_LMA, "rflags": RFLAGS_FIXED, "rip": kernel + ENTRY_64_OFFSET,
+        "efer": EFER_LME | EFER_LMA, "cr3": _write_page_tables(memory), "cr4": CR4_PAE,
+        "cr0": CR0_ET | CR0_PE | CR0_PG, "rflags": RFLAGS_FIXED, "rip": kernel + ENTRY_64_OFFSET,
         "rsi": mm.BOOT_INFO,
     }  # fmt: skip
     return Entry(registers, segments, gdtr, TableRegister(0, 0))

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 
 class PortRange(NamedTuple):
-    """Consecutive ports; ``offset`` is the first one in the device's own numbering."""
+    """Consecutive ports; ``offset`` is the first one's place in the device's own numbering."""
 
     base: int
     size: int
@@ -23,14 +23,15 @@ RTC = (PortRange(0x70, 2),)
 POST = (PortRange(0x80, 1),)
 FAST_A20 = (PortRange(0x92, 1),)
 COM1 = (PortRange(0x3F8, 8),)
-COM2 = (PortRange(0x2F8, 8),)
 DEBUG_CONSOLE = (PortRange(0xE9, 1),)
 FIRMWARE_CONSOLE = (PortRange(0x402, 1),)
 FW_CFG = (PortRange(0x510, 12),)
 PCI_CONFIG = (PortRange(0xCF8, 8),)
 RESET_CONTROL = 0xCF9
-DEBUG_EXIT_DEFAULT = 0xF4
+TEST_LATCH = (PortRange(0xE0, 12),)
+TEST_LINES = (PortRange(0x2000, 24),)
 
+ACPI_PM = (PortRange(0x600, 36),)
 ACPI_PM1_EVENT = PortRange(0x600, 4)
 ACPI_PM1_CONTROL = PortRange(0x604, 2)
 ACPI_PM_TIMER = PortRange(0x608, 4)
@@ -41,7 +42,6 @@ PCI_IO = PortRange(0xC000, 0x4000)
 
 IRQ_TIMER = 0
 IRQ_KEYBOARD = 1
-IRQ_COM2 = 3
 IRQ_COM1 = 4
 IRQ_RTC = 8
 IRQ_SCI = 9

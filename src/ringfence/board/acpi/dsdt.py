@@ -49,7 +49,6 @@ def pci_root() -> bytes:
             "ISA", aml.name("_ADR", aml.integer(0x001F_0000)),
             _motherboard(), _keyboard(), _mouse(), _rtc(), _timer(),
             _serial("COM1", 1, ports.COM1[0], ports.IRQ_COM1),
-            _serial("COM2", 2, ports.COM2[0], ports.IRQ_COM2),
         ),
     )  # fmt: skip
 
@@ -92,7 +91,7 @@ def _motherboard() -> bytes:
     return _isa_device(
         "MBRD", "PNP0C02",
         res.memory(mm.ECAM_BASE, mm.ECAM_BYTES),
-        res.io(ports.ACPI_PM1_EVENT.base, ports.ACPI_GPE0.base + ports.ACPI_GPE0.size - 0x600),
+        res.io(*ports.ACPI_PM[0][:2]),
         res.io(*ports.PIC[2][:2]),
     )  # fmt: skip
 

@@ -1,0 +1,104 @@
+"""The PCI bus of a board: host bridge, and virtio devices as the configuration says."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+
+from ringfence.api.config import DiskConfig, MachineConfig, NetConfig
+from ringfence.board import memory_map as mm
+from ringfence.board import ports
+from ringfence.board.interrupts import Interrupts
+from ringfence.devices.bus import Bus
+from ringfence.devices.device import Device
+from ringfence.devices.dma import GuestMemory
+from ringfence.devices.pci.assign import Window, assign
+from ringfence.devices.pci.host_bridge import ConfigPorts, EcamWindow, host_bridge
+from ringfence.devices.pci.root import PciRoot
+from ringfence.devices.virtio.blk import VirtioBlk
+from ringfence.devices.virtio.device import VirtioDevice
+from ringfence.devices.virtio.net import VirtioNet
+from ringfence.devices.virtio.rng import VirtioRng
+from ringfence.devices.virtio.transport import VirtioPci
+from ringfence.disk.backend import DiskBackend
+from ringfence.disk.raw import RawDisk
+from ringfence.network.backend import NetworkBackend
+from ringfence.network.loopback import Loopback
+from ringfence.network.pcap import Pcap
+
+Post = Callable[[Callable[[], None]], None]
+
+#: A locally administered address; the machine has one NIC.
+MAC = bytes.fromhex("525246000001")
+
+
+class PciBus:
+    """The root bus with all that is plugged in.
+
+    Raises:
+        UserError: a disk or a capture file can't be used.
+    """
+
+    def __init__(
+        self,
+        config: MachineConfig,
+        memory: GuestMemory,
+        mmio: Bus,
+        pio: Bus,
+        interrupts: Interrupts,
+        post: Post,
+    ) -> None:
+        self._memory = memory
+        self._interrupts = interrupts
+        self._post = post
+        self._backends: list[DiskBackend | NetworkBackend] = []
+        self.root = PciRoot(mmio, pio, interrupts.intx)
+        self.ecam = EcamWindow(self.root)
+        self.root.add(host_bridge())
+        try:
+            self._add(VirtioRng("rng"))
+            for number, disk in enumerate(config.disk_configs):
+                self._add_disk(number, disk)
+            if config.net_config is not None:
+                self._add_net(config.net_config)
+        except BaseException:
+            self.close()
+            raise
+
+    def config_ports(self, reset_control: Device) -> ConfigPorts:
+        return ConfigPorts(self.root, reset_control)
+
+    def assign(self) -> None:
+        """Give every function its addresses, as firmware does.
+
+        Raises:
+            UserError: more devices than the windows hold.
+        """
+        assign(
+            self.root,
+            Window(mm.PCI_MEMORY_BASE, mm.PCI_MEMORY_BYTES),
+            Window(ports.PCI_IO.base, ports.PCI_IO.size),
+            ports.IRQ_INTX,
+        )
+
+    def close(self) -> None:
+        """Close all backends."""
+        while self._backends:
+            self._backends.pop().close()
+
+    def _add(self, device: VirtioDevice) -> None:
+        self.root.add(VirtioPci(device, self._memory, self._interrupts.send_msi, self._post))
+
+    def _add_disk(self, number: int, disk: DiskConfig) -> None:
+        backend = RawDisk(disk.path, disk.is_read_only)
+        self._backends.append(backend)
+        # The serial number stays with the image, whatever order the disks are given in.
+        serial = hashlib.sha256(str(disk.path.resolve()).encode()).hexdigest()[:20]
+        self._add(VirtioBlk(f"disk{number}", backend, serial))
+
+    def _add_net(self, net: NetConfig) -> None:
+        backend: NetworkBackend = Loopback()
+        if net.capture is not None:
+            backend = Pcap(backend, net.capture)
+        self._backends.append(backend)
+        self._add(VirtioNet("net0", backend, MAC))
