@@ -57,6 +57,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; its exit status. Errors are told on stderr, one line each."""
     try:
         status = ringfence.main(arguments, prog_name="ringfence", standalone_mode=False)
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except click.exceptions.Exit as error:
         return error.exit_code
     except click.exceptions.NoArgsIsHelpError as error:
@@ -87,7 +89,6 @@ def _tell(message: str, status: int) -> int:
 def main() -> NoReturn:
     """The entry point. Where a signal ended the run, the process dies of that signal."""
     status = run()
-    sys.stdout.flush()
     if status in (128 + signal.SIGINT, 128 + signal.SIGTERM, 128 + signal.SIGHUP):
         number = signal.Signals(status - 128)
         signal.signal(number, signal.SIG_DFL)

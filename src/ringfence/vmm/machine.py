@@ -190,7 +190,7 @@ class Machine:
         board = Board(self.config, self._control.post)
         board.on_shutdown = self._on_shutdown
         self.console.attach(board.uart, board.clock)
-        self.keyboard.attach(board.keyboard)
+        self.keyboard.attach(board.keyboard, board.clock)
         return board
 
     def _on_shutdown(self, kind: str, value: int = 0) -> None:

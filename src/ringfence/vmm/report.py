@@ -23,6 +23,7 @@ class Totals:
     def __init__(self) -> None:
         self.vcpus: list[Counter[str]] = []
         self.interrupts: list[Counter[int]] = []
+        self.exceptions: list[Counter[int]] = []
         self.unclaimed: Counter[tuple[str, int, bool]] = Counter()
 
     def add(self, board: Parts) -> None:
@@ -30,9 +31,10 @@ class Totals:
             if index == len(self.vcpus):
                 self.vcpus.append(Counter())
                 self.interrupts.append(Counter())
+                self.exceptions.append(Counter())
             counters = dict(vcpu.counters())
             self.interrupts[index].update(counters.pop("interrupts", {}))
-            counters.pop("exceptions", None)
+            self.exceptions[index].update(counters.pop("exceptions", {}))
             self.vcpus[index].update({name: int(value) for name, value in counters.items()})
         for bus in (board.pio, board.mmio):
             for (address, is_write), count in bus.unclaimed.items():
@@ -42,6 +44,7 @@ class Totals:
         twin = Totals()
         twin.vcpus = [Counter(counter) for counter in self.vcpus]
         twin.interrupts = [Counter(counter) for counter in self.interrupts]
+        twin.exceptions = [Counter(counter) for counter in self.exceptions]
         twin.unclaimed = Counter(self.unclaimed)
         return twin
 
@@ -55,8 +58,10 @@ def make(
         "outcome": _outcome(outcome),
         "reboots": reboots,
         "vcpus": [
-            _vcpu(counters, interrupts, loop)
-            for counters, interrupts, loop in zip(totals.vcpus, totals.interrupts, metrics, strict=True)
+            _vcpu(counters, interrupts, exceptions, loop)
+            for counters, interrupts, exceptions, loop in zip(
+                totals.vcpus, totals.interrupts, totals.exceptions, metrics, strict=True
+            )
         ],
         "unclaimed": [
             {"bus": bus, "address": address, "is_write": is_write, "count": count}
@@ -76,7 +81,9 @@ def _outcome(outcome: Outcome | None) -> dict[str, Any] | None:
     }
 
 
-def _vcpu(counters: Counter[str], interrupts: Counter[int], loop: VcpuMetrics) -> dict[str, Any]:
+def _vcpu(
+    counters: Counter[str], interrupts: Counter[int], exceptions: Counter[int], loop: VcpuMetrics
+) -> dict[str, Any]:
     instructions = counters["instructions"]
     return {
         "exits": {reason.name: loop.exits[reason] for reason in Reason if loop.exits[reason]},
@@ -85,6 +92,11 @@ def _vcpu(counters: Counter[str], interrupts: Counter[int], loop: VcpuMetrics) -
         "guest_ns": loop.guest_ns,
         "vmm_ns": loop.vmm_ns,
         "idle_ns": loop.idle_ns,
-        "interrupts": {f"{vector:#04x}": count for vector, count in sorted(interrupts.items()) if count},
+        "interrupts": _by_vector(interrupts),
+        "exceptions": _by_vector(exceptions),
         "counters": dict(sorted(counters.items())),
     }
+
+
+def _by_vector(counts: Counter[int]) -> dict[str, int]:
+    return {f"{vector:#04x}": count for vector, count in sorted(counts.items()) if count}
