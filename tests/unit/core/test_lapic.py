@@ -319,6 +319,8 @@ def test_lint0_as_extint_and_as_vector(apic: LocalApic) -> None:
     assert apic.pending() == -1, "an edge counts once"
     assert not apic.may_nmi
     apic.write(LVT_LINT1, 0x400, 0)
+    assert not apic.may_nmi, "LINT1 has no wire"
+    apic.write(LVT_LINT0, 0x400, 0)
     assert apic.may_nmi
     apic.set_lint(1, True)
     assert apic.signals["nmi"] == 1

@@ -148,12 +148,8 @@ def lapic_accepts_extint(apic: LapicP) -> cython.bint:
 @cython.nogil
 @cython.exceptval(check=False)
 def lapic_may_nmi(apic: LapicP) -> cython.bint:
-    """Is some local vector unmasked that delivers an NMI?"""
-    i: cython.int
-    for i in range(c.LVT_THERMAL, c.LVT_ERROR):
-        if apic.lvt[i] & (c.LVT_MASKED | 0x700) == c.DELIVER_NMI << 8:
-            return True
-    return False
+    """Can a local source deliver an NMI? Only LINT0 has a wire: firmware leaves LINT1 open for NMI on every PC."""
+    return apic.lvt[c.LVT_LINT0] & (c.LVT_MASKED | 0x700) == c.DELIVER_NMI << 8
 
 
 @cython.cfunc
