@@ -1,7 +1,8 @@
 """Logging: one logger for all of Ringfence, with a lid on what a guest can make it say.
 
-A guest that pokes at a device in a loop would fill a disk with warnings. So each message, by its
-place in the source, passes `BURST` times a second; when it passes again it says how often it was held back.
+A guest that pokes at a device in a loop would fill a disk with warnings. So each warning, by its place in
+the source, passes `BURST` times a second; when it passes again it says how often it was held back. What is
+below a warning is shown only to who asked for it, and then all of it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ BURST = 5
 
 
 class RateLimit(logging.Filter):
-    """Lets each logging call through at most `burst` times a second."""
+    """Lets each call that logs a warning, or worse, through at most `burst` times a second."""
 
     def __init__(self, burst: int = BURST, seconds: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
@@ -27,6 +28,8 @@ class RateLimit(logging.Filter):
         self._windows: dict[tuple[str, int], tuple[float, int, int]] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno < logging.WARNING:
+            return True
         key = (record.pathname, record.lineno)
         now = self._seconds()
         start, passed, held = self._windows.get(key, (now, 0, 0))
@@ -42,8 +45,10 @@ class RateLimit(logging.Filter):
 
 
 def configure(level: int = logging.WARNING) -> None:
-    """Send Ringfence's log to stderr, one line a record. For the command line; a library user has
-    their own logging."""
+    """Send Ringfence's log to stderr, one line a record.
+
+    For the command line: a program that uses the library has its own logging.
+    """
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("ringfence: %(message)s"))
     handler.addFilter(RateLimit())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import signal
 import sys
 from collections.abc import Iterator
@@ -61,11 +62,12 @@ def _number(ctx: click.Context, parameter: click.Parameter, value: str | None) -
 @click.option(
     "--report", metavar="json|FILE.json", help="Write what happened: 'json' to stderr, or to a file."
 )
+@click.option("-v", "--verbose", is_flag=True, help="Log more to stderr: the guest's debug console, its resets.")
 @click.option(
     "--mirror", metavar="URL", help="Debian mirror for 'debian'; else $RINGFENCE_DEBIAN_MIRROR, else apt's."
 )
 def command(
-    guest: str | None, mirror: str | None, report: str | None, no_reboot: bool, **options: Any
+    guest: str | None, mirror: str | None, report: str | None, no_reboot: bool, verbose: bool, **options: Any
 ) -> int:
     """Boot a guest, its serial console on this terminal. Ctrl-] leaves.
 
@@ -82,7 +84,7 @@ def command(
     from ringfence.log import configure
     from ringfence.vmm.machine import Machine
 
-    configure()
+    configure(logging.INFO if verbose else logging.WARNING)
     with Machine(options.pop("kernel"), reboot=not no_reboot, **options) as vm:
         outcome = _attend(vm)
     if outcome.kind not in QUIET:

@@ -189,6 +189,7 @@ class Machine:
     def _build(self) -> Board:
         board = Board(self.config, self._control.post)
         board.on_shutdown = self._on_shutdown
+        board.uart.output = self.console.receive
         self.console.attach(board.uart, board.clock)
         self.keyboard.attach(board.keyboard, board.clock)
         return board
