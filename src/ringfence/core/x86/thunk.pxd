@@ -5,6 +5,11 @@ from ringfence.core.x86.decode_table cimport ENTRY_LIMIT
 from ringfence.core.x86.state cimport Cpu, Instr
 from ringfence.core.x86.thunk_emit cimport Thunk
 
+cdef extern from "<cpuid.h>" nogil:
+    int __get_cpuid_count(
+        unsigned int leaf, unsigned int subleaf,
+        unsigned int* eax, unsigned int* ebx, unsigned int* ecx, unsigned int* edx)
+
 cdef extern from * nogil:
     """
     #define try_lock(lock) __sync_lock_test_and_set(lock, 1)
@@ -23,6 +28,7 @@ cdef struct Thunks:
     int lock
     Offsets index[2 * ENTRY_LIMIT]             # [entry * 2 + REX.W]: offsets by immediate or register number
 
+cdef void open_thunks(Cpu* cpu) noexcept nogil
 cdef void build_thunk(Cpu* cpu, Instr* i, int shape) noexcept nogil
 
 cdef inline uint64_t call_thunk(

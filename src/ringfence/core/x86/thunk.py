@@ -25,6 +25,7 @@ from cython.cimports.ringfence.core.x86.state import INSTR_REX_W, CpuP, InstrP
 from cython.cimports.ringfence.core.x86.thunk import (
     Offsets,
     Thunks,
+    __get_cpuid_count,
     clear_lock,
     cpu_pause,
     try_lock,
@@ -39,10 +40,28 @@ from cython.cimports.ringfence.core.x86.thunk_emit import (
     emit_thunk,
 )
 
+#: features that a thunk needs of the host beyond x86-64: CPUID leaf, register (EAX 0 .. EDX 3), bit
+HOST_FEATURES = {
+    "sse3": (1, 2, 0),
+    "pclmul": (1, 2, 1),
+    "ssse3": (1, 2, 9),
+    "sse41": (1, 2, 19),
+    "sse42": (1, 2, 20),
+    "aes": (1, 2, 25),
+    "sha": (7, 1, 29),
+}
 #: every immediate row with each of its 256 values fits in half of this
 CAPACITY_BYTES = 4 << 20
 
 thunks = cython.declare(Thunks)
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def open_thunks(cpu: CpuP) -> cython.void:
+    """Let `cpu` use thunks: once, when it is made."""
+    cpu.thunks = thunks.buffer.executable
 
 
 @cython.cfunc
@@ -99,9 +118,27 @@ def build_thunk(cpu: CpuP, i: InstrP, shape: cython.int) -> cython.void:
         cpu_pause()
     i.imm2 = find_or_emit(i.entry, variant, shape, cython.address(op))
     clear_lock(cython.address(thunks.lock))
-    cpu.thunks = thunks.buffer.executable
     if i.imm2 == 0:
         leave(cpu, EXIT_FAIL)
+
+
+def host_has(feature: str) -> bool:
+    """Whether instructions of a CPUID feature (a name of cpuid.tbl) can run here: what a CPU model
+    may offer. True of whatever needs no host instruction that x86-64 lacks.
+    """
+    registers = cython.declare(cython.uint[4])
+    leaf, register, bit = HOST_FEATURES.get(feature, (0, 0, 0))
+    if leaf == 0:
+        return True
+    known: cython.bint = __get_cpuid_count(
+        leaf,
+        0,
+        cython.address(registers[0]),
+        cython.address(registers[1]),
+        cython.address(registers[2]),
+        cython.address(registers[3]),
+    )
+    return known and registers[register] >> bit & 1 == 1
 
 
 def unshare() -> None:

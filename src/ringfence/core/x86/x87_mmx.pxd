@@ -14,8 +14,7 @@ cdef void pmovmskb(Cpu* cpu, Instr* i) noexcept nogil
 cdef void maskmovq(Cpu* cpu, Instr* i) noexcept nogil
 cdef void movq2dq(Cpu* cpu, Instr* i) noexcept nogil
 cdef void movdq2q(Cpu* cpu, Instr* i) noexcept nogil
-cdef void cvtpi2ps(Cpu* cpu, Instr* i) noexcept nogil
-cdef void cvtpi2pd(Cpu* cpu, Instr* i) noexcept nogil
+cdef void cvtpi(Cpu* cpu, Instr* i) noexcept nogil
 cdef void cvtps2pi(Cpu* cpu, Instr* i) noexcept nogil
 cdef void cvtpd2pi(Cpu* cpu, Instr* i) noexcept nogil
 cdef void emms(Cpu* cpu, Instr* i) noexcept nogil

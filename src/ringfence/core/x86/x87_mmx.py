@@ -272,20 +272,8 @@ def movdq2q(cpu: CpuP, i: InstrP) -> cython.void:
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-def cvtpi2ps(cpu: CpuP, i: InstrP) -> cython.void:
-    """xmm, mm/m64"""
-    check_sse(cpu)
-    check_mmx(cpu)
-    run_float(cpu, i, VECTOR | FROM_MM8, xmm(cpu, i.reg), mm_source(cpu, i, 8))
-    enter_mmx(cpu)
-    next_(cpu, i)
-
-
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
-def cvtpi2pd(cpu: CpuP, i: InstrP) -> cython.void:
-    """xmm, mm/m64: with memory it is no MMX instruction"""
+def cvtpi(cpu: CpuP, i: InstrP) -> cython.void:
+    """CVTPI2PS, CVTPI2PD: xmm, mm/m64. With memory it is no MMX instruction."""
     check_sse(cpu)
     if not i.attr & INSTR_MEMORY:
         check_mmx(cpu)
