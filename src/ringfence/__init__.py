@@ -1,9 +1,9 @@
 """Ringfence: a virtual machine monitor for people without /dev/kvm and without root.
 
-    >>> from ringfence import Machine
-    >>> with Machine(kernel="vmlinuz", initrd="initrd", memory="512M") as vm:
-    ...     vm.start()
-    ...     vm.console.expect("login:")
+>>> from ringfence import Machine
+>>> with Machine(kernel="vmlinuz", initrd="initrd", memory="512M") as vm:
+...     vm.start()
+...     vm.console.expect("login:")
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ def _number(ctx: click.Context, parameter: click.Parameter, value: str | None) -
 @click.option(
     "--report", metavar="json|FILE.json", help="Write what happened: 'json' to stderr, or to a file."
 )
-@click.option("-v", "--verbose", is_flag=True, help="Log more to stderr: the guest's debug console, its resets.")
+@click.option("-v", "--verbose", is_flag=True, help="Log more: the guest's debug console, its resets.")
 @click.option(
     "--mirror", metavar="URL", help="Debian mirror for 'debian'; else $RINGFENCE_DEBIAN_MIRROR, else apt's."
 )
@@ -115,17 +115,18 @@ def _attend(vm: Any) -> Outcome:
     vm.console.tee = terminal.write
     if terminal.is_interactive:
         print("ringfence: Ctrl-] leaves", file=sys.stderr)
-    with terminal, _signals_stop(vm):
+    with terminal, _signals_stop(vm, terminal):
         vm.start()
         outcome: Outcome = vm.wait()
     return outcome
 
 
 @contextmanager
-def _signals_stop(vm: Any) -> Iterator[None]:
+def _signals_stop(vm: Any, terminal: Any) -> Iterator[None]:
     """A signal that would kill us ends the machine first, so that files and the terminal are put in order."""
 
     def stop(number: int, frame: FrameType | None) -> None:
+        terminal.release()
         vm.stop(Outcome(Kind.KILLED, number))
 
     # One that is ignored, as nohup(1) does it, stays ignored.

@@ -48,6 +48,7 @@ class Terminal:
         self._stdout = _fileno(sys.stdout)
         self._is_tty = self._stdin is not None and os.isatty(self._stdin)
         self._saved: list[object] | None = None
+        self._is_released = False
         self._wake_read, self._wake_write = os.pipe()
         self._thread = threading.Thread(target=self._carry_input, name="terminal", daemon=True)
 
@@ -66,7 +67,7 @@ class Terminal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        os.close(self._wake_write)  # the reader sees its end
+        self.release()
         if self._thread.ident is not None:
             self._thread.join(JOIN_SECONDS)
         os.close(self._wake_read)
@@ -74,13 +75,22 @@ class Terminal:
             termios.tcsetattr(self._stdin, termios.TCSADRAIN, self._saved)  # type: ignore[arg-type]
             self._saved = None
 
+    def release(self) -> None:
+        """Stop carrying: nobody waits for a slow reader or a typist any more. Any thread; twice is once."""
+        if not self._is_released:
+            self._is_released = True
+            os.close(self._wake_write)  # whoever waits sees its end
+
     def write(self, data: bytes) -> None:
         """Output of the guest, unbuffered; waits for a slow reader, as the guest then must."""
-        while data and self._stdout is not None:
+        while data and self._stdout is not None and not self._is_released:
             try:
-                data = data[os.write(self._stdout, data) :]
+                # A pipe that select() calls writable takes this much without blocking.
+                select.select([self._wake_read], [self._stdout], [])
+                if not self._is_released:
+                    data = data[os.write(self._stdout, data[: select.PIPE_BUF]) :]
             except BlockingIOError:  # a descriptor shared with somebody who set O_NONBLOCK
-                select.select([], [self._stdout], [])
+                continue
             except OSError:
                 self._stdout = None
                 self._on_leave()
@@ -97,6 +107,7 @@ class Terminal:
                 if before:
                     self._send(before)
                 if leave:
+                    self.release()
                     self._on_leave()
                     return
                 if not data:

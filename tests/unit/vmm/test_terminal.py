@@ -98,3 +98,15 @@ def test_a_reader_that_goes_away_ends_the_run() -> None:
         timeout=20,
     )
     assert b"status 0" in done.stderr, done.stderr
+
+
+def test_a_reader_that_does_not_read_holds_nobody_for_ever() -> None:
+    read, write = os.pipe()
+    code = ECHO_GUEST.replace(
+        "left.wait(20)",
+        "threading.Timer(0.2, terminal.release).start(); [terminal.write(b'x' * 65536) for _ in range(9)]",
+    ).replace('print("left", flush=True)', "")
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.DEVNULL, stdout=write) as child:
+        os.close(write)
+        assert child.wait(20) == 0
+    os.close(read)
