@@ -78,7 +78,9 @@ def is_tiny(i: InstrP, result: Vector) -> cython.bint:
     if not underflows(info.opcode):
         return False
     if info.opcode == 0x5A:
-        is_double = not is_double
+        if not is_double:
+            return False  # CVTSS2SD widens
+        is_double = False
     elif info.opcode in (0x7C, 0x7D, 0xD0) and info.prefix == 0xF2:
         is_double, lanes = False, 4  # F2 means packed single here
     elif info.map == 3:

@@ -78,10 +78,19 @@ def has_x87(cpu: CpuP) -> cython.bint:
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-def components_in_use(cpu: CpuP) -> uint64_t:
-    """XINUSE, with bit 1 also set for an MXCSR that is not the initial one (13.6, 13.10)."""
-    sse: cython.bint = cpu.a.fx.mxcsr != MXCSR_RESET or not is_zero(cpu.a.fx.xmm, xmm_bytes(cpu))
-    return (XCR0_X87 if has_x87(cpu) else 0) | (XCR0_SSE if sse else 0)
+def in_use(cpu: CpuP) -> uint64_t:
+    """XINUSE: the components that are not in their initial state (13.6)."""
+    return (XCR0_X87 if has_x87(cpu) else 0) | (
+        0 if is_zero(cpu.a.fx.xmm, xmm_bytes(cpu)) else XCR0_SSE
+    )
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def in_use_with_mxcsr(cpu: CpuP) -> uint64_t:
+    """For the compacted form and XGETBV, MXCSR belongs to SSE (13.10)."""
+    return in_use(cpu) | (XCR0_SSE if cpu.a.fx.mxcsr != MXCSR_RESET else 0)
 
 
 @cython.cfunc
@@ -129,7 +138,7 @@ def xsave(cpu: CpuP, i: InstrP) -> cython.void:
     check_xsave(cpu)
     la: uint64_t = ea_image(cpu, i, 576, 64, 1)
     rfbm: uint64_t = requested(cpu)
-    present: uint64_t = load(cpu, la + 512, 8) & ~rfbm | rfbm & components_in_use(cpu)
+    present: uint64_t = load(cpu, la + 512, 8) & ~rfbm | rfbm & in_use(cpu)
     check_write(cpu, la, 520)
     save_components(cpu, i, la, rfbm, rfbm & XCR0_SSE)
     store(cpu, la + 512, present, 8)
@@ -144,10 +153,10 @@ def xsaveopt(cpu: CpuP, i: InstrP) -> cython.void:
     check_xsave(cpu)
     la: uint64_t = ea_image(cpu, i, 576, 64, 1)
     rfbm: uint64_t = requested(cpu)
-    in_use: uint64_t = rfbm & components_in_use(cpu)
-    present: uint64_t = load(cpu, la + 512, 8) & ~rfbm | in_use
+    components: uint64_t = rfbm & in_use(cpu)
+    present: uint64_t = load(cpu, la + 512, 8) & ~rfbm | components
     check_write(cpu, la, 520)
-    save_components(cpu, i, la, in_use, rfbm & XCR0_SSE)
+    save_components(cpu, i, la, components, rfbm & XCR0_SSE)
     store(cpu, la + 512, present, 8)
     next_(cpu, i)
 
@@ -160,10 +169,10 @@ def xsavec(cpu: CpuP, i: InstrP) -> cython.void:
     check_xsave(cpu)
     la: uint64_t = ea_image(cpu, i, 576, 64, 1)
     rfbm: uint64_t = requested(cpu)
-    in_use: uint64_t = rfbm & components_in_use(cpu)
+    components: uint64_t = rfbm & in_use_with_mxcsr(cpu)
     check_write(cpu, la, 528)
-    save_components(cpu, i, la, in_use, in_use & XCR0_SSE)
-    store(cpu, la + 512, in_use, 8)
+    save_components(cpu, i, la, components, components & XCR0_SSE)
+    store(cpu, la + 512, components, 8)
     store(cpu, la + 520, rfbm | COMPACTED, 8)
     next_(cpu, i)
 
@@ -173,15 +182,11 @@ def xsavec(cpu: CpuP, i: InstrP) -> cython.void:
 @cython.exceptval(check=False)
 def is_valid_header(cpu: CpuP, header: HeaderP) -> cython.bint:
     """XRSTOR's checks: SDM vol. 1, 13.8.1 and 13.8.2."""
-    k: cython.int
-    for k in range(1, 6):
-        if header.reserved[k] != 0:
-            return False
     if header.layout & COMPACTED:
         return (
             header.layout & ~(cpu.a.xcr0 | COMPACTED) == 0
             and header.present & ~header.layout == 0
-            and header.reserved[0] == 0
+            and is_zero(cython.cast(Bytes, header.reserved), 48)
         )
     return header.present & ~cpu.a.xcr0 == 0 and header.layout == 0 and header.reserved[0] == 0
 
@@ -234,7 +239,7 @@ def xgetbv(cpu: CpuP, i: InstrP) -> cython.void:
         raise_ud(cpu)
     if which > 1:
         raise_gp(cpu)
-    cpu.a.regs[RAX] = cpu.a.xcr0 & (components_in_use(cpu) if which == 1 else XCR0_VALID)
+    cpu.a.regs[RAX] = cpu.a.xcr0 & (in_use_with_mxcsr(cpu) if which == 1 else XCR0_VALID)
     cpu.a.regs[RDX] = 0
     next_(cpu, i)
 
