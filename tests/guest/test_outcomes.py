@@ -1,4 +1,4 @@
-"""Every ending and its exit status, by guests of a few real-mode instructions; the host's streams and signals."""
+"""Every ending and its exit status, by guests of a few real-mode instructions; streams and signals, too."""
 
 from __future__ import annotations
 
