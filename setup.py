@@ -22,7 +22,6 @@ DIRECTIVES = {
     "wraparound": False,
     "cdivision": True,
     "initializedcheck": False,
-    "infer_types": False,
 }
 FLAGS = ["-O2", "-fno-strict-aliasing", "-fwrapv", "-fno-plt", "-w", "-g0"]
 
@@ -52,7 +51,7 @@ setup(
         extensions,
         compiler_directives=DIRECTIVES,
         include_path=["src"],
-        nthreads=0,
+        nthreads=os.cpu_count() or 1,
     ),
     options={"build_ext": {"parallel": os.cpu_count() or 1}},
 )

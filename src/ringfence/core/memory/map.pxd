@@ -19,6 +19,8 @@ cdef struct MemoryMap:
     uint32_t pad
     Region regions[16]
 
+ctypedef Region* RegionP
+
 cdef inline Region* find_region(MemoryMap* map, uint64_t gpa) noexcept nogil:
     """The region that holds the byte at `gpa`, or NULL."""
     cdef uint32_t i

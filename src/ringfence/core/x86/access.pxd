@@ -23,7 +23,34 @@ cdef bint phys_store(Cpu* cpu, uint64_t gpa, int size, uint64_t value) noexcept 
 cdef uint64_t io_read(Cpu* cpu, uint32_t port, int size) noexcept nogil
 cdef void io_write(Cpu* cpu, uint32_t port, int size, uint64_t value) noexcept nogil
 cdef uint64_t fetch_gpa(Cpu* cpu, uint64_t la) noexcept nogil
+cdef bint is_canonical(Cpu* cpu, uint64_t la) noexcept nogil
+cdef uint64_t page_of(Cpu* cpu, uint64_t la, int access, int view) noexcept nogil
 cdef void commit_accesses(Cpu* cpu) noexcept nogil
+
+cdef extern from *:
+    """
+    #define ringfence_unlikely(condition) __builtin_expect(!!(condition), 0)
+    """
+    bint unlikely "ringfence_unlikely"(bint condition) noexcept nogil
+
+cdef inline uint64_t peek_host(const uint8_t* host, int size) noexcept nogil:
+    if size == 1:
+        return host[0]
+    if size == 2:
+        return (<const uint16_t*>host)[0]
+    if size == 4:
+        return (<const uint32_t*>host)[0]
+    return (<const uint64_t*>host)[0]
+
+cdef inline void poke_host(uint8_t* host, uint64_t value, int size) noexcept nogil:
+    if size == 1:
+        host[0] = <uint8_t>value
+    elif size == 2:
+        (<uint16_t*>host)[0] = <uint16_t>value
+    elif size == 4:
+        (<uint32_t*>host)[0] = <uint32_t>value
+    else:
+        (<uint64_t*>host)[0] = value
 
 cdef inline uint8_t* probe_read(Cpu* cpu, uint64_t la, int size) noexcept nogil:
     """Host address of [la, la+size) for reading when the TLB knows it, else NULL."""
@@ -40,26 +67,32 @@ cdef inline uint8_t* probe_write(Cpu* cpu, uint64_t la, int size) noexcept nogil
 
 cdef inline uint64_t load(Cpu* cpu, uint64_t la, int size) noexcept nogil:
     """The unsigned value at linear address `la`; a fault leaves through cpu.escape."""
-    cdef uint8_t* host = probe_read(cpu, la, size)
-    if host == NULL:
+    cdef TlbEntry* entry = &cpu.tlb_read[(la >> 12) & (TLB_ENTRIES - 1)]
+    if unlikely(la - entry.tag > <uint64_t>(PAGE_BYTES - size)):
         return load_slow(cpu, la, size)
-    if size == 1:
-        return host[0]
-    if size == 2:
-        return (<uint16_t*>host)[0]
-    if size == 4:
-        return (<uint32_t*>host)[0]
-    return (<uint64_t*>host)[0]
+    return peek_host(<const uint8_t*>(la + entry.addend), size)
 
 cdef inline void store(Cpu* cpu, uint64_t la, uint64_t value, int size) noexcept nogil:
-    cdef uint8_t* host = probe_write(cpu, la, size)
-    if host == NULL:
+    cdef TlbEntry* entry = &cpu.tlb_write[(la >> 12) & (TLB_ENTRIES - 1)]
+    if unlikely(la - entry.tag > <uint64_t>(PAGE_BYTES - size)):
         store_slow(cpu, la, value, size)
-    elif size == 1:
-        host[0] = <uint8_t>value
-    elif size == 2:
-        (<uint16_t*>host)[0] = <uint16_t>value
-    elif size == 4:
-        (<uint32_t*>host)[0] = <uint32_t>value
     else:
-        (<uint64_t*>host)[0] = value
+        poke_host(<uint8_t*>(la + entry.addend), value, size)
+
+# -- read-modify-write: the operand in place, or a bounce buffer where that can't be --
+
+cdef void rmw_finish(Cpu* cpu, uint64_t la, int size) noexcept nogil
+
+cdef extern from *:
+    """
+    #define RINGFENCE_CAS(T) __sync_bool_compare_and_swap((T *)at, (T)old, (T)value)
+    static inline int ringfence_cas(void *at, unsigned long long old, unsigned long long value, int size) {
+        return size == 1 ? RINGFENCE_CAS(unsigned char) : size == 2 ? RINGFENCE_CAS(unsigned short)
+             : size == 4 ? RINGFENCE_CAS(unsigned int) : RINGFENCE_CAS(unsigned long long);
+    }
+    """
+    bint cas "ringfence_cas"(void* at, uint64_t old, uint64_t value, int size) noexcept nogil
+
+cdef inline uint8_t* bounce(Cpu* cpu) noexcept nogil:
+    """Where rmw_slow() puts an operand that is not plain RAM within a page."""
+    return cpu.bounce

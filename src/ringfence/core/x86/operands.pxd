@@ -2,7 +2,8 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from ringfence.core.x86.access cimport load, store
 from ringfence.core.x86.state cimport (
-    BLOCK_RIP, EA_FLAT32, EA_FLAT64, MODE_CODE64, MODE_CODE_MASK, MODE_STACK32, RSP, Cpu, Instr, SS)
+    BLOCK_RIP, EA_BASE64, EA_FLAT32, EA_FLAT64, MODE_CODE64, MODE_CODE_MASK, MODE_FLAT, MODE_STACK32, RSP, Cpu,
+    INSTR_BYTES, JUMP_CACHE_ENTRIES, CS, Instr, JumpEntry, SS)
 
 cdef uint64_t ea_general(Cpu* cpu, Instr* i, int size, int is_write) noexcept nogil
 cdef uint64_t stack_general(Cpu* cpu, uint64_t offset, int size, int is_write) noexcept nogil
@@ -37,6 +38,8 @@ cdef inline uint64_t ea(Cpu* cpu, Instr* i, int size, int is_write) noexcept nog
         return ea_offset(cpu, i)
     if i.ea_form == EA_FLAT32:
         return <uint32_t>ea_offset(cpu, i)
+    if i.ea_form == EA_BASE64:
+        return ea_offset(cpu, i) + cpu.a.seg[i.seg].base
     return ea_general(cpu, i, size, is_write)
 
 cdef inline uint64_t get_reg(Cpu* cpu, int index, int size) noexcept nogil:
@@ -65,6 +68,8 @@ cdef inline uint64_t stack_address(Cpu* cpu, uint64_t offset, int size, int is_w
     """Linear address of a stack slot at SS:offset."""
     if (cpu.mode & MODE_CODE_MASK) == MODE_CODE64:
         return offset
+    if (cpu.mode & (MODE_FLAT | MODE_STACK32)) == (MODE_FLAT | MODE_STACK32):
+        return <uint32_t>offset
     return stack_general(cpu, offset, size, is_write)
 
 cdef inline uint64_t wrap_sp(Cpu* cpu, uint64_t sp) noexcept nogil:
@@ -98,3 +103,70 @@ cdef inline uint64_t pop(Cpu* cpu, int size) noexcept nogil:
     cdef uint64_t value = peek(cpu, 0, size)
     set_sp(cpu, cpu.a.regs[RSP] + size)
     return value
+
+cdef inline uint64_t wrap_ea(Instr* i, uint64_t offset) noexcept nogil:
+    """An offset cut to the address size."""
+    if i.asize == 8:
+        return offset
+    if i.asize == 4:
+        return <uint32_t>offset
+    return <uint16_t>offset
+
+cdef inline uint64_t moffs(Cpu* cpu, Instr* i, int size, int is_write) noexcept nogil:
+    """Linear address of an operand given by its whole offset (MOV AL, moffs8)."""
+    if i.ea_form == EA_FLAT64 or i.ea_form == EA_FLAT32:
+        return <uint64_t>i.imm
+    return linear(cpu, i.seg, <uint64_t>i.imm, size, is_write)
+
+cdef inline uint64_t string_address(
+        Cpu* cpu, Instr* i, int seg, uint64_t offset, int size, int is_write) noexcept nogil:
+    """Linear address of a string operand; `offset` is already cut to the address size."""
+    if i.ea_form == EA_FLAT64 or i.ea_form == EA_FLAT32:
+        return offset
+    return linear(cpu, seg, offset, size, is_write)
+
+cdef inline void set_address_reg(Cpu* cpu, Instr* i, int index, uint64_t value) noexcept nogil:
+    """Write a register that holds an offset or a count, in the address size."""
+    if i.asize == 8:
+        cpu.a.regs[index] = value
+    elif i.asize == 4:
+        cpu.a.regs[index] = <uint32_t>value
+    else:
+        cpu.a.regs[index] = (cpu.a.regs[index] & ~<uint64_t>0xFFFF) | (value & 0xFFFF)
+
+# -- leaving a block --
+
+cdef void dispatch(Cpu* cpu) noexcept nogil
+cdef void jump_checked(Cpu* cpu, Instr* i, uint64_t target) noexcept nogil
+
+cdef inline int32_t run_bytes(Instr* first, Instr* i) noexcept nogil:
+    """What the instructions before `i` cost of the budget: no division by sizeof(Instr) needed."""
+    return <int32_t>(<uint8_t*>i - <uint8_t*>first)
+
+cdef inline void jump(Cpu* cpu, Instr* i, uint64_t target) noexcept nogil:
+    """Leave the block after `i` for `target`, which the caller has checked.
+
+    Enters the next block directly when the jump cache knows it and nothing wants attention;
+    otherwise returns to the run loop.
+    """
+    cdef JumpEntry* slot = &cpu.jumps[(target ^ (target >> 12)) & (JUMP_CACHE_ENTRIES - 1)]
+    cpu.budget -= run_bytes(cpu.first, i) + INSTR_BYTES
+    if slot.rip == target and slot.fetch_key == cpu.fetch_key and cpu.budget >= 0 and not cpu.attention:
+        cpu.a.regs[BLOCK_RIP] = target
+        cpu.first = slot.first
+        cpu.current = slot.first
+        slot.first.fn(cpu, slot.first)
+    else:
+        cpu.a.rip = target
+        cpu.first = NULL
+
+cdef inline void jump_near(Cpu* cpu, Instr* i, uint64_t target) noexcept nogil:
+    """A branch within the code segment: canonical or below the limit, else #GP."""
+    if (cpu.mode & MODE_CODE_MASK) == MODE_CODE64:
+        if <uint64_t>((<int64_t>target >> 47) + 1) > 1:
+            jump_checked(cpu, i, target)
+            return
+    elif target > cpu.a.seg[CS].limit:
+        jump_checked(cpu, i, target)
+        return
+    jump(cpu, i, target)

@@ -10,6 +10,7 @@ from cython.cimports.ringfence.core.x86.cpuid import PHYSICAL_BITS, signature_of
 from cython.cimports.ringfence.core.x86.debug import DR6_ONES, DR7_ONES
 from cython.cimports.ringfence.core.x86.descriptor import (
     ATTR_DATA_RW, TYPE_LDT, TYPE_TSS32_BUSY)
+from cython.cimports.ringfence.core.x86.flags import set_arithmetic_flags
 from cython.cimports.ringfence.core.x86.lapic import lapic_reset
 from cython.cimports.ringfence.core.x86.mode import refresh_mode
 from cython.cimports.ringfence.core.x86.mtrr import PAT_RESET
@@ -37,8 +38,7 @@ def reset_registers(cpu: CpuP) -> cython.void:
     cpu.a.regs[RDX] = signature_of(cpu)
     cpu.a.rip = 0xFFF0
     cpu.a.rflags = 2
-    cpu.a.flag_result = 1
-    cpu.a.flag_carry = 2
+    set_arithmetic_flags(cpu, 0)
     cpu.a.cr0 = CR0_CD | CR0_NW | CR0_ET
     cpu.a.cr2 = cpu.a.cr3 = cpu.a.cr4 = 0
     cpu.a.xcr0 = 1

@@ -19,7 +19,7 @@ cdef enum:
     BLOCK_LIMIT = 32            # instructions in a decoded block
     JUMP_CACHE_ENTRIES = 4096
 
-cdef enum Register:
+cdef enum:                      # general registers, by their number (a named enum can't index an array)
     RAX = 0
     RCX = 1
     RDX = 2
@@ -33,7 +33,7 @@ cdef enum Register:
     ZERO = 16                   # always 0: "no base", "no index"
     BLOCK_RIP = 17              # rip of the first instruction of the running block
 
-cdef enum SegmentName:
+cdef enum:                      # segment registers
     ES = 0
     CS = 1
     SS = 2
@@ -81,7 +81,7 @@ cdef enum Flag:
     ZF = 1 << 6
     SF = 1 << 7
     TF = 1 << 8
-    IF = 1 << 9
+    IF_FLAG = 1 << 9           # IF is a word of Cython
     DF = 1 << 10
     OF = 1 << 11
     IOPL = 3 << 12
@@ -129,7 +129,7 @@ cdef enum ControlBit:
     EFER_LMA = 1 << 10
     EFER_NXE = 1 << 11
 
-cdef enum Vector:
+cdef enum:                      # vectors of exceptions
     DE = 0
     DB = 1
     NMI = 2
@@ -240,6 +240,7 @@ cdef enum TlbView:
     VIEW_SUPERVISOR = 0         # also every implicit supervisor access (GDT, IDT, TSS)
     VIEW_USER = 1
     VIEW_SUPERVISOR_AC = 2      # EFLAGS.AC = 1: SMAP suspended
+    VIEW_CHECKED = 3            # never filled: alignment checks or data breakpoints on every access
 
 cdef enum Access:
     ACCESS_READ = 0
@@ -273,8 +274,12 @@ cdef struct Instr:
     uint32_t imm2               # second immediate (ENTER, EXTRQ)
 
 cdef enum:
+    INSTR_BYTES = 40            # sizeof(Instr): the unit of Cpu.budget
+
+cdef enum:
     EA_FLAT64 = 0               # base + index + disp, no segment base, 64-bit
     EA_FLAT32 = 1               # the same, truncated to 32 bits
+    EA_BASE64 = 3               # the same with the base of FS or GS
     EA_GENERAL = 2              # ea_general(): segment base, limit, type checks, 16/32/64-bit wrap
 
 cdef enum:
@@ -301,7 +306,8 @@ cdef struct Block:
 cdef struct JumpEntry:
     uint64_t rip
     uint64_t fetch_key
-    Block* block
+    Instr* first
+    uint64_t pad
 
 #  Accesses of the running instruction that had to leave to the VMM, and their answers: the
 #  instruction is run again from its start and finds them here, in order.
@@ -327,6 +333,7 @@ cdef struct Counters:
     uint64_t mmio
     uint64_t io
     uint64_t code_writes
+    uint64_t unknown_msrs
     uint64_t exceptions[32]
     uint64_t interrupts[256]
 
@@ -336,10 +343,11 @@ cdef struct Cpu:
     TlbEntry* tlb_read          # of the current view
     TlbEntry* tlb_write
     Instr* current              # the running instruction
-    Block* block                # the running block
+    Instr* first                # of the running block; NULL between blocks
     uint64_t fetch_key          # generation << 8 | mode
     uint32_t mode               # MODE_* bits: what decoding depends on, and CPL 3
-    int32_t budget              # instructions until the run loop looks at the clock
+    int32_t view                # TlbView in use
+    int32_t budget              # INSTR_BYTES a guest instruction, until the run loop looks at the clock
     int32_t attention           # not 0: leave the chain at the next block boundary
     int32_t kicked              # set by another thread
     uint64_t generation
@@ -348,6 +356,7 @@ cdef struct Cpu:
     int32_t inject_vector       # -1 none
     int32_t single              # run one instruction at a time (TF, breakpoints, shadow)
     int32_t has_breakpoints     # DR7 enables some
+    int32_t large_pages_seen    # INVLPG must look for pieces of large pages
     # fault being raised
     uint32_t fault_vector
     uint32_t fault_error
@@ -367,13 +376,20 @@ cdef struct Cpu:
     int32_t model               # row of the CPU model table
     int32_t index
     int32_t debug_steps         # run() returns DEBUG after this many instructions; 0 = off
-    int32_t pad2
+    int32_t ferr                # FERR#: an x87 exception waits for IRQ 13 (CR0.NE = 0)
     Counters count
     uint64_t last_rips[16]      # ring of recent block addresses, for the triple-fault report
     uint32_t last_rip_at
     uint32_t pad3
     jmp_buf escape              # where raise_fault() and leave() go
     uint8_t scratch[1024]       # operand buffers of SSE and x87 handlers (16-byte aligned use)
+    uint8_t bounce[16]          # operand of a read-modify-write that is not plain RAM
+    int64_t saved_result        # the flags before it, for the case that its write must leave
+    uint64_t saved_carry
+    int32_t stepping            # run one instruction, then return to the run loop
+    int32_t step_is_quiet       # no single-step trap for the running instruction: it delivered an event
+    int32_t is_repeating        # a REP instruction stopped between two turns: RIP is still on it
+    int32_t shadow_seen         # the instruction being stepped is in an interrupt shadow
     TlbEntry tlb[3][2][1024]    # [view][read, write][index]
     TlbEntry tlb_fetch[2][256]  # [supervisor, user][index]
     JumpEntry jumps[4096]

@@ -1,0 +1,60 @@
+# The decoder's tables, filled at import from _gen_decode_data and _gen_dispatch.
+from libc.stdint cimport int8_t, uint8_t, uint16_t
+from ringfence.core.x86.state cimport Handler
+
+cdef enum:
+    ENTRY_LIMIT = 2048
+
+# The same numbers as ATTRIBUTES, IMMEDIATES in tools/gen.py.
+cdef enum Attribute:
+    ATTRIBUTE_LOCK = 1 << 0
+    ATTRIBUTE_I64 = 1 << 1
+    ATTRIBUTE_O64 = 1 << 2
+    ATTRIBUTE_D64 = 1 << 3
+    ATTRIBUTE_F64 = 1 << 4
+    ATTRIBUTE_END = 1 << 5
+    ATTRIBUTE_REP = 1 << 6
+    ATTRIBUTE_PM = 1 << 7
+    ATTRIBUTE_NOEA = 1 << 8
+    ATTRIBUTE_NOSEG = 1 << 9
+    ATTRIBUTE_LAHF = 1 << 10
+    ATTRIBUTE_CPL0 = 1 << 11
+
+cdef enum Immediate:
+    IMM_NONE = 0
+    IMM_BYTE = 1                # Ib, Ibs, Jb: sign-extended
+    IMM_WORD = 2                # Iw
+    IMM_Z = 3                   # Iz, Jz: 16 or 32 bits, sign-extended
+    IMM_V = 4                   # Iv: 16, 32 or 64 bits
+    IMM_FAR = 5                 # Ap: offset, then selector
+    IMM_OFFSET = 6              # Ob, Ov: an offset of the address size
+    IMM_ENTER = 7               # Iw, Ib
+    IMM_TWO_BYTES = 8           # Ib, Ib
+
+cdef struct EntryInfo:
+    uint8_t prefix              # 0 any, 1 none, else 66 F3 F2
+    uint8_t map                 # 0 one byte, 1 0F, 2 0F38, 3 0F3A
+    uint8_t opcode
+    int8_t digit                # ModRM.reg that it needs, or -1
+    uint8_t modrm_exact
+    uint8_t has_exact
+    uint8_t imm_kind
+    uint8_t vex                 # 0 no, 1 VEX with L = 0, 2 VEX
+    uint8_t form                # 0 any, 1 memory, 2 register
+    uint8_t width_kind          # 0 by operand size, 1 byte, 2 32 or 64 bits by REX.W
+    uint8_t byte_registers      # 1 reg, 2 rm, 4 the opcode's: is a byte register
+    uint8_t has_modrm           # bit 0; bit 1: the opcode's low three bits name a register
+    uint16_t attributes
+    uint8_t feature             # number in cpu.features, or 255
+    uint8_t pad
+
+cdef struct Root:
+    uint16_t first
+    uint16_t count
+
+# Handlers by form (register, memory, memory with LOCK) and log2 of the operand size.
+cdef struct HandlerSet:
+    Handler form[3][4]
+
+ctypedef HandlerSet* HandlerSetP
+ctypedef EntryInfo* EntryInfoP

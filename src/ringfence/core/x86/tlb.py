@@ -1,0 +1,99 @@
+"""The software TLB: direct-mapped, one array for each view (supervisor, user, supervisor with
+AC set) and for reads and writes, so that SMAP, SMEP and U/S are decided when an entry is filled.
+
+An empty entry holds the tag of another index and so can never match. Every flush starts a new
+generation, which makes all entries of the jump cache stale at once.
+"""
+
+import cython
+from cython.cimports.libc.stdint import uint64_t
+from cython.cimports.ringfence.core.x86.state import TLB_ENTRIES, TLB_GLOBAL, TLB_LARGE, CpuP, TlbEntry
+
+
+@cython.cfunc
+@cython.inline
+@cython.nogil
+@cython.exceptval(check=False)
+def empty(entry: cython.pointer(TlbEntry), index: uint64_t) -> cython.void:
+    entry.tag = (index ^ 1) << 12
+    entry.attr = 0
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def new_generation(cpu: CpuP) -> cython.void:
+    """Make every jump-cache entry stale."""
+    cpu.generation += 1
+    cpu.fetch_key = (cpu.generation << 8) | (cpu.mode & 0xFF)
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def flush_tlb(cpu: CpuP, keep_global: cython.bint) -> cython.void:
+    """Drop every entry, or every one that is not of a global page."""
+    view: cython.int
+    index: cython.int
+    entry: cython.pointer(TlbEntry)
+    for view in range(6):
+        entry = cython.address(cpu.tlb[0][0][0]) + view * TLB_ENTRIES
+        for index in range(TLB_ENTRIES):
+            if not (keep_global and entry[index].attr & TLB_GLOBAL):
+                empty(cython.address(entry[index]), index)
+    for view in range(2):
+        for index in range(256):
+            entry = cython.address(cpu.tlb_fetch[view][index])
+            if not (keep_global and entry.attr & TLB_GLOBAL):
+                empty(entry, index)
+    cpu.count.tlb_flushes += 1
+    new_generation(cpu)
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def flush_page(cpu: CpuP, la: uint64_t) -> cython.void:
+    """INVLPG: drop what maps ``la``; with a large page there, every piece of a large page."""
+    view: cython.int
+    index: cython.int
+    page: uint64_t = la >> 12
+    has_large: cython.bint = False
+    entry: cython.pointer(TlbEntry)
+    for view in range(6):
+        entry = cython.address(cpu.tlb[0][0][0]) + view * TLB_ENTRIES + (page & (TLB_ENTRIES - 1))
+        if entry.tag >> 12 == page:
+            has_large = has_large or (entry.attr & TLB_LARGE) != 0
+            empty(entry, page & (TLB_ENTRIES - 1))
+    for view in range(2):
+        entry = cython.address(cpu.tlb_fetch[view][page & 255])
+        if entry.tag >> 12 == page:
+            has_large = has_large or (entry.attr & TLB_LARGE) != 0
+            empty(entry, page & 255)
+    if has_large or cpu.large_pages_seen:
+        for view in range(6):
+            entry = cython.address(cpu.tlb[0][0][0]) + view * TLB_ENTRIES
+            for index in range(TLB_ENTRIES):
+                if entry[index].attr & TLB_LARGE and (entry[index].tag ^ la) >> 30 == 0:
+                    empty(cython.address(entry[index]), index)
+        for view in range(2):
+            for index in range(256):
+                entry = cython.address(cpu.tlb_fetch[view][index])
+                if entry.attr & TLB_LARGE and (entry.tag ^ la) >> 30 == 0:
+                    empty(entry, index)
+    new_generation(cpu)
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def drop_writes(cpu: CpuP, gpa: uint64_t) -> cython.void:
+    """Take the page at ``gpa`` out of the write TLB: decoded code lies on it from now on."""
+    view: cython.int
+    index: cython.int
+    entry: cython.pointer(TlbEntry)
+    for view in range(3):
+        for index in range(TLB_ENTRIES):
+            entry = cython.address(cpu.tlb[view][1][index])
+            if entry.gpa == gpa:
+                empty(entry, index)

@@ -1,0 +1,18 @@
+from ringfence.core.memory.guest_memory cimport GuestMemory
+from ringfence.core.x86.state cimport Cpu
+
+cdef class Vcpu:
+    cdef Cpu* cpu
+    cdef GuestMemory memory
+    cdef readonly object regs
+    cdef readonly object exit
+    cdef readonly object lapic
+    cdef readonly str model
+
+cdef class Registers:
+    cdef Cpu* cpu
+    cdef Vcpu owner
+
+cdef class Exit:
+    cdef Cpu* cpu
+    cdef Vcpu owner

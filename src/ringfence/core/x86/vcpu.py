@@ -1,0 +1,392 @@
+"""One virtual x86 processor as Python sees it.
+
+The state itself is the C struct `Cpu` (state.pxd), at an address below 2 GiB. `run` releases the
+GIL for as long as guest code runs.
+"""
+
+import cython
+from cython.cimports.libc.stdint import int64_t, uint8_t, uint32_t, uint64_t
+from cython.cimports.libc.string import memcpy, memset
+from cython.cimports.ringfence.core.engine.interpret import BUDGET, run
+from cython.cimports.ringfence.core.host.low_memory import map_low, unmap_low
+from cython.cimports.ringfence.core.memory.guest_memory import GuestMemory
+from cython.cimports.ringfence.core.memory.map import RegionP, find_region
+from cython.cimports.ringfence.core.x86.blocks import (
+    BlockCache,
+    code_written,
+    flush_blocks,
+    free_block_cache,
+    new_block_cache,
+)
+from cython.cimports.ringfence.core.x86.cpuid import set_model
+from cython.cimports.ringfence.core.x86.flags import get_rflags, set_arithmetic_flags
+from cython.cimports.ringfence.core.x86.local_apic import wrap_lapic
+from cython.cimports.ringfence.core.x86.mode import refresh_mode
+from cython.cimports.ringfence.core.x86.reset import reset_cpu
+from cython.cimports.ringfence.core.x86.state import (
+    ACCESS_READ,
+    ACTIVE,
+    ARITHMETIC,
+    CR0_PG,
+    CR4_PAE,
+    EFER_LMA,
+    IF_FLAG,
+    INSTR_BYTES,
+    STATE_VERSION,
+    TLB_ENTRIES,
+    VIEW_SUPERVISOR,
+    VM,
+    Arch,
+    Cpu,
+    CpuP,
+)
+from cython.cimports.ringfence.core.x86.tlb import flush_tlb
+from cython.cimports.ringfence.core.x86.walk import Walk, load_pdptes, walk
+
+from ringfence.core.x86._gen_models import MODELS
+from ringfence.errors import HostError, UserError
+
+GENERAL = ("rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi") + tuple(f"r{n}" for n in range(8, 16))
+SEGMENTS = ("es", "cs", "ss", "ds", "fs", "gs", "ldtr", "tr")
+#: registers that have a name in `Registers`
+NAMES = (*GENERAL, "rip", "rflags", "cr0", "cr2", "cr3", "cr4", "cr8", "efer", *(f"dr{n}" for n in range(8)))
+
+
+@cython.cclass
+class Registers:
+    """The registers by name: ``regs.rax``, ``regs.cr3 = …``. Values are unsigned 64-bit numbers.
+
+    Writing a control register here sets it as it stands, with no check that a MOV to it would make.
+    """
+
+    def __getattr__(self, name: str) -> int:
+        cpu: CpuP = self.cpu
+        if name in GENERAL:
+            return cpu.a.regs[GENERAL.index(name)]
+        if name == "rip":
+            return cpu.a.rip
+        if name == "rflags":
+            return get_rflags(cpu)
+        if name == "cr8":
+            return cpu.a.lapic.tpr >> 4
+        if name == "efer":
+            return cpu.a.msr.efer
+        if name == "cr0":
+            return cpu.a.cr0
+        if name == "cr2":
+            return cpu.a.cr2
+        if name == "cr3":
+            return cpu.a.cr3
+        if name == "cr4":
+            return cpu.a.cr4
+        if name in NAMES:
+            return cpu.a.dr[int(name[2])]
+        raise AttributeError(f"no register {name!r}")
+
+    def __setattr__(self, name: str, value: int) -> None:
+        cpu: CpuP = self.cpu
+        bits: uint64_t = value & 0xFFFFFFFFFFFFFFFF
+        if name in GENERAL:
+            cpu.a.regs[GENERAL.index(name)] = bits
+            return
+        if name == "rip":
+            cpu.a.rip = bits
+            return
+        if name == "rflags":
+            set_arithmetic_flags(cpu, bits)
+            cpu.a.rflags = bits & ~cython.cast(uint64_t, ARITHMETIC) | 2
+        elif name == "cr8":
+            self.owner.lapic.cr8 = value
+        elif name == "efer":
+            cpu.a.msr.efer = bits
+        elif name == "cr0":
+            cpu.a.cr0 = bits
+        elif name == "cr2":
+            cpu.a.cr2 = bits
+        elif name == "cr3":
+            cpu.a.cr3 = bits
+        elif name == "cr4":
+            cpu.a.cr4 = bits
+        elif name in NAMES:
+            cpu.a.dr[int(name[2])] = bits
+        else:
+            raise AttributeError(f"no register {name!r}")
+        if cpu.a.cr0 & CR0_PG and cpu.a.cr4 & CR4_PAE and not cpu.a.msr.efer & EFER_LMA:
+            load_pdptes(cpu)
+        refresh_mode(cpu)
+        flush_tlb(cpu, False)
+
+    def __dir__(self) -> list[str]:
+        return list(NAMES)
+
+    def __repr__(self) -> str:
+        rows = [NAMES[k : k + 4] for k in range(0, 24, 4)]
+        return "\n".join("  ".join(f"{n:>6} {getattr(self, n):016x}" for n in row) for row in rows)
+
+
+@cython.cclass
+class Exit:
+    """Why guest execution stopped, as the last `run` left it."""
+
+    @property
+    def reason(self) -> int:
+        return self.cpu.exit.reason
+
+    @property
+    def address(self) -> int:
+        """Port or guest-physical address."""
+        return self.cpu.exit.address
+
+    @property
+    def size(self) -> int:
+        """Bytes of the access: 1, 2, 4 or 8."""
+        return self.cpu.exit.size
+
+    @property
+    def is_write(self) -> bool:
+        return self.cpu.exit.is_write != 0
+
+    @property
+    def data(self) -> int:
+        return self.cpu.exit.data
+
+    @data.setter
+    def data(self, value: int) -> None:
+        self.cpu.exit.data = value & 0xFFFFFFFFFFFFFFFF
+
+
+@cython.cclass
+class Vcpu:
+    """A processor of a virtual machine, at power-on.
+
+    Args:
+        index: its number, also its APIC ID.
+        memory: the guest's physical memory.
+        model: a CPU model of tables/cpuid.tbl.
+
+    Raises:
+        UserError: no such model.
+        HostError: the host gives no memory.
+    """
+
+    def __cinit__(self, index: int, memory: GuestMemory, model: str = "x86-64-v2") -> None:
+        view: cython.int
+        k: cython.int
+        self.cpu = cython.cast(CpuP, cython.cast(cython.p_void, map_low(cython.sizeof(Cpu))))
+        self.memory = memory
+        self.model = model
+        self.cpu.index = index
+        self.cpu.memory = cython.address(memory.map)
+        self.cpu.blocks = new_block_cache()
+        self.cpu.inject_vector = -1
+        if self.cpu.blocks == cython.NULL:
+            raise HostError("no memory for decoded code")
+        for view in range(4):
+            for k in range(TLB_ENTRIES):
+                self.cpu.tlb[view][0][k].tag = (k ^ 1) << 12
+                self.cpu.tlb[view][1][k].tag = (k ^ 1) << 12
+        if not set_model(self.cpu, model.encode()):
+            names = ", ".join(row[0] for row in MODELS)
+            raise UserError(f"no CPU model {model!r}: there are {names}")
+        self.regs = _registers(self)
+        self.exit = _exit(self)
+        self.lapic = wrap_lapic(cython.address(self.cpu.a.lapic), self)
+        memory.watch_code(self._code_written)
+        self.reset()
+
+    def __dealloc__(self) -> None:
+        if self.cpu != cython.NULL:
+            free_block_cache(cython.cast(cython.pointer(BlockCache), self.cpu.blocks))
+            unmap_low(self.cpu, cython.sizeof(Cpu))
+
+    def reset(self) -> None:
+        """Power on: SDM vol. 3, table 9-1."""
+        reset_cpu(self.cpu)
+        self._refresh()
+
+    def run(self) -> int:
+        """Run guest code until something must be decided outside; a `core.exits.Reason`."""
+        reason: cython.int
+        with cython.nogil:
+            reason = run(self.cpu)
+        return reason
+
+    def kick(self) -> None:
+        """Make `run` return INTERRUPTED soon. Any thread may call it."""
+        self.cpu.kicked = 1
+        self.cpu.attention = 1
+
+    @property
+    def index(self) -> int:
+        return self.cpu.index
+
+    def set_clock_offset_ns(self, offset_ns: int) -> None:
+        """Host CLOCK_MONOTONIC less guest time, as it is until the next pause."""
+        self.cpu.a.clock_offset_ns = offset_ns
+
+    def set_deadline_ns(self, deadline_ns: int) -> None:
+        """Guest time at which `run` returns INTERRUPTED; 0 for never."""
+        self.cpu.deadline_ns = deadline_ns
+
+    def inject(self, vector: int) -> None:
+        """An external interrupt from an 8259; only while `is_interruptible`."""
+        self.cpu.inject_vector = vector & 0xFF
+
+    @property
+    def is_interruptible(self) -> bool:
+        """Whether an interrupt injected now is delivered before the next instruction."""
+        cpu: CpuP = self.cpu
+        return (
+            cpu.a.rflags & IF_FLAG != 0
+            and not cpu.a.inhibit_irq
+            and cpu.inject_vector < 0
+            and cpu.replay_count == 0
+        )
+
+    @property
+    def request_window(self) -> bool:
+        return self.cpu.window_requested != 0
+
+    @request_window.setter
+    def request_window(self, value: bool) -> None:
+        self.cpu.window_requested = value
+
+    def nmi(self) -> None:
+        """Make a non-maskable interrupt pending."""
+        self.cpu.a.nmi_pending = 1
+        self.cpu.attention = 1
+
+    def set_debug_steps(self, count: int) -> None:
+        """Have `run` return DEBUG after so many instructions; 0 for never."""
+        self.cpu.debug_steps = count
+
+    def segment(self, name: str) -> tuple[int, int, int, int]:
+        """``(selector, base, limit, attr)``; the limit in bytes, attr as descriptor bits."""
+        at = SEGMENTS.index(name)
+        segment = self.cpu.a.seg[at]
+        return segment.selector, segment.base, segment.limit, segment.attr
+
+    def set_segment(self, name: str, selector: int, base: int, limit: int, attr: int) -> None:
+        """Load a segment register's cache as it stands; CS sets the privilege level too."""
+        at = SEGMENTS.index(name)
+        self.cpu.a.seg[at].selector = selector
+        self.cpu.a.seg[at].base = base
+        self.cpu.a.seg[at].limit = limit
+        self.cpu.a.seg[at].attr = attr
+        if name == "cs":
+            self.cpu.a.cpl = (attr >> 5) & 3
+        self._refresh()
+
+    @property
+    def gdtr(self) -> tuple[int, int]:
+        return self.cpu.a.gdtr.base, self.cpu.a.gdtr.limit
+
+    @gdtr.setter
+    def gdtr(self, value: tuple[int, int]) -> None:
+        self.cpu.a.gdtr.base, self.cpu.a.gdtr.limit = value
+
+    @property
+    def idtr(self) -> tuple[int, int]:
+        return self.cpu.a.idtr.base, self.cpu.a.idtr.limit
+
+    @idtr.setter
+    def idtr(self, value: tuple[int, int]) -> None:
+        self.cpu.a.idtr.base, self.cpu.a.idtr.limit = value
+
+    @property
+    def fx(self) -> bytes:
+        """x87, MMX and SSE state as the 512 bytes that FXSAVE writes (SDM vol. 1, 10.5.1)."""
+        return cython.cast(cython.p_char, cython.address(self.cpu.a.fx))[:512]
+
+    @fx.setter
+    def fx(self, value: bytes) -> None:
+        if len(value) != 512:
+            raise ValueError("an FXSAVE image has 512 bytes")
+        image: cython.p_char = value
+        memcpy(cython.address(self.cpu.a.fx), image, 512)
+
+    def save(self) -> bytes:
+        """The architectural state, in one piece."""
+        return cython.cast(cython.p_char, cython.address(self.cpu.a))[: cython.sizeof(Arch)]
+
+    def restore(self, record: bytes) -> None:
+        """Take up a state that `save` gave.
+
+        Raises:
+            ValueError: it is of another version or length.
+        """
+        image: cython.p_char = record
+        if (
+            len(record) != cython.sizeof(Arch)
+            or cython.cast(cython.pointer(uint32_t), image)[0] != STATE_VERSION
+        ):
+            raise ValueError("not a processor state of this version")
+        memcpy(cython.address(self.cpu.a), image, cython.sizeof(Arch))
+        self.cpu.replay_count = 0
+        self.cpu.is_delivering = 0
+        self._refresh()
+
+    def peek(self, la: int, n: int) -> bytes:
+        """Guest memory by linear address as the supervisor sees it; short where it is not mapped."""
+        found: Walk
+        region: RegionP
+        out = b""
+        while len(out) < n:
+            at: uint64_t = (la + len(out)) & 0xFFFFFFFFFFFFFFFF
+            take: uint64_t = min(n - len(out), 4096 - (at & 0xFFF))
+            if not walk(self.cpu, at, ACCESS_READ, VIEW_SUPERVISOR, cython.address(found)):
+                break
+            region = find_region(self.cpu.memory, found.gpa)
+            if region == cython.NULL:
+                break
+            start: uint64_t = found.gpa - region.gpa + (at & 0xFFF)
+            out += cython.cast(cython.p_char, region.host + start)[:take]
+        return out
+
+    def recent_blocks(self) -> list[int]:
+        """RIP of the blocks last entered from the run loop, oldest first."""
+        at: uint32_t = self.cpu.last_rip_at
+        return [self.cpu.last_rips[(at + k) & 15] for k in range(16) if self.cpu.last_rips[(at + k) & 15]]
+
+    def counters(self) -> dict[str, object]:
+        """What happened since power-on, by name."""
+        c = cython.address(self.cpu.count)
+        return {
+            "instructions": c.instructions + (BUDGET - self.cpu.budget) // INSTR_BYTES,
+            "blocks_decoded": c.blocks_decoded,
+            "blocks_invalidated": c.blocks_invalidated,
+            "block_flushes": c.block_flushes,
+            "tlb_misses": c.tlb_misses,
+            "tlb_flushes": c.tlb_flushes,
+            "page_faults": c.page_faults,
+            "mmio": c.mmio,
+            "io": c.io,
+            "code_writes": c.code_writes,
+            "interrupts": {k: c.interrupts[k] for k in range(256) if c.interrupts[k]},
+            "exceptions": {k: c.exceptions[k] for k in range(32) if c.exceptions[k]},
+        }
+
+    def _refresh(self) -> None:
+        """Everything derived from the architectural state, anew."""
+        refresh_mode(self.cpu)
+        flush_tlb(self.cpu, False)
+        self.cpu.attention = 1
+
+    def _code_written(self, gpa: int, n: int) -> None:
+        code_written(self.cpu, gpa, n)
+
+
+@cython.cfunc
+def _registers(owner: Vcpu) -> Registers:
+    view: Registers = Registers.__new__(Registers)
+    view.cpu = owner.cpu
+    view.owner = owner
+    return view
+
+
+@cython.cfunc
+def _exit(owner: Vcpu) -> Exit:
+    view: Exit = Exit.__new__(Exit)
+    view.cpu = owner.cpu
+    view.owner = owner
+    return view
