@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ringfence.core.x86.local_apic import LocalApic
 
@@ -384,8 +386,10 @@ def test_x2apic_registers(x2apic: LocalApic) -> None:
 
 @pytest.mark.parametrize(
     ("register", "value"),
-    [(0x8, 0x100), (0xB, 1), (0xF, 0x400), (0x28, 1), (0x32, 0x80000), (0x35, 0x800), (0x38, 1 << 32)]
-    + [(0x3E, 4), (0x3F, 0x100), (0x30, 0x2000), (0x30, 0x10000), (0x30, 0x100000)],
+    [
+        *((0x08, 0x100), (0x0B, 1), (0x0F, 0x400), (0x28, 1), (0x32, 0x80000), (0x35, 0x800)),
+        *((0x38, 1 << 32), (0x3E, 4), (0x3F, 0x100), (0x30, 0x2000), (0x30, 0x10000), (0x30, 0x100000)),
+    ],
 )
 def test_x2apic_reserved_bits_fault(x2apic: LocalApic, register: int, value: int) -> None:
     assert x2apic.wrmsr(X2 + register, value, 0) == 1
@@ -429,3 +433,39 @@ def test_save_and_restore(apic: LocalApic) -> None:
     assert (other.pending(), other.deadline_ns) == (0x40, 200)
     with pytest.raises(ValueError, match="bytes"):
         other.restore(b"")
+
+
+_STEP = st.tuples(
+    st.sampled_from(("page", "msr", "message", "timer")),
+    st.integers(0, 0xFFF),
+    st.one_of(st.integers(0, 0xFFFF_FFFF), st.integers(0, (1 << 64) - 1)),
+    st.integers(0, 1 << 40),
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(steps=st.lists(_STEP, max_size=60), has_x2apic=st.booleans())
+def test_any_sequence_is_survived(steps: list[tuple[str, int, int, int]], has_x2apic: bool) -> None:
+    apic, now = LocalApic(), 0
+    if has_x2apic:
+        apic.wrmsr(BASE, apic.base_msr | EXTD, 0)
+    for kind, where, value, wait_ns in steps:
+        now += wait_ns
+        if kind == "page":
+            apic.write(where & 0xFF0, value & 0xFFFF_FFFF, now)
+            apic.read(where, now)
+        elif kind == "msr":
+            msr = (BASE, TSC_DEADLINE, X2 + (where & 0x3F))[where % 3]
+            assert apic.wrmsr(msr, value, now) in (0, 1, 2)
+            apic.rdmsr(msr, now)
+        elif kind == "message":
+            apic.deliver(where & 7, value & 0xFF, bool(where & 8))
+            apic.matches(value & 0xFFFF_FFFF, bool(where & 1))
+        else:
+            apic.run_timer(now)
+            assert apic.deadline_ns == 0 or apic.deadline_ns > now
+        pending = apic.pending()
+        assert pending == -1 or pending >> 4 > apic.cr8
+        if pending >= 0 and where & 1:
+            assert apic.acknowledge() == pending
+            assert apic.pending() == -1 or apic.pending() >> 4 > pending >> 4
