@@ -29,6 +29,7 @@ cdef struct Thunks:
     Offsets index[2 * ENTRY_LIMIT]             # [entry * 2 + REX.W]: offsets by immediate or register number
 
 cdef void open_thunks(Cpu* cpu) noexcept nogil
+cdef void limit_features(Cpu* cpu) noexcept
 cdef void build_thunk(Cpu* cpu, Instr* i, int shape) noexcept nogil
 
 cdef inline uint64_t call_thunk(

@@ -18,6 +18,15 @@ from cython.cimports.ringfence.core.host.code_buffer import (
     open_code_buffer,
     unshare_code_buffer,
 )
+from cython.cimports.ringfence.core.x86._gen_features import (
+    FEATURE_AES,
+    FEATURE_PCLMUL,
+    FEATURE_SHA,
+    FEATURE_SSE3,
+    FEATURE_SSE41,
+    FEATURE_SSE42,
+    FEATURE_SSSE3,
+)
 from cython.cimports.ringfence.core.x86.decode import entry_info
 from cython.cimports.ringfence.core.x86.decode_table import EntryInfoP
 from cython.cimports.ringfence.core.x86.faults import leave
@@ -40,15 +49,15 @@ from cython.cimports.ringfence.core.x86.thunk_emit import (
     emit_thunk,
 )
 
-#: features that a thunk needs of the host beyond x86-64: CPUID leaf, register (EAX 0 .. EDX 3), bit
+#: features whose instructions run on the host, though not every x86-64 host has them
 HOST_FEATURES = {
-    "sse3": (1, 2, 0),
-    "pclmul": (1, 2, 1),
-    "ssse3": (1, 2, 9),
-    "sse41": (1, 2, 19),
-    "sse42": (1, 2, 20),
-    "aes": (1, 2, 25),
-    "sha": (7, 1, 29),
+    "sse3": FEATURE_SSE3,
+    "pclmul": FEATURE_PCLMUL,
+    "ssse3": FEATURE_SSSE3,
+    "sse41": FEATURE_SSE41,
+    "sse42": FEATURE_SSE42,
+    "aes": FEATURE_AES,
+    "sha": FEATURE_SHA,
 }
 #: every immediate row with each of its 256 values fits in half of this
 CAPACITY_BYTES = 4 << 20
@@ -122,23 +131,38 @@ def build_thunk(cpu: CpuP, i: InstrP, shape: cython.int) -> cython.void:
         leave(cpu, EXIT_FAIL)
 
 
-def host_has(feature: str) -> bool:
-    """Whether instructions of a CPUID feature (a name of cpuid.tbl) can run here: what a CPU model
-    may offer. True of whatever needs no host instruction that x86-64 lacks.
-    """
-    registers = cython.declare(cython.uint[4])
-    leaf, register, bit = HOST_FEATURES.get(feature, (0, 0, 0))
-    if leaf == 0:
-        return True
-    known: cython.bint = __get_cpuid_count(
-        leaf,
+@cython.cfunc
+@cython.exceptval(check=False)
+def host_bit(number: cython.int) -> cython.bint:
+    """One of HOST_FEATURES by its number, which says where CPUID has it: 1.ECX from 32, 7.EBX from 64."""
+    eax: cython.uint = 0
+    ebx: cython.uint = 0
+    ecx: cython.uint = 0
+    edx: cython.uint = 0
+    __get_cpuid_count(
+        1 if number < 64 else 7,
         0,
-        cython.address(registers[0]),
-        cython.address(registers[1]),
-        cython.address(registers[2]),
-        cython.address(registers[3]),
+        cython.address(eax),
+        cython.address(ebx),
+        cython.address(ecx),
+        cython.address(edx),
     )
-    return known and registers[register] >> bit & 1 == 1
+    return (ecx if number < 64 else ebx) >> (number & 31) & 1
+
+
+def host_has(feature: str) -> bool:
+    """Whether a vCPU can have this CPUID feature (a name of cpuid.tbl) as far as the host goes."""
+    return feature not in HOST_FEATURES or host_bit(HOST_FEATURES[feature])
+
+
+@cython.cfunc
+@cython.exceptval(check=False)
+def limit_features(cpu: CpuP) -> cython.void:
+    """Take from a model's features those that the host can't run: after set_model()."""
+    number: cython.int
+    for number in HOST_FEATURES.values():
+        if not host_bit(number):
+            cpu.features[number >> 6] &= ~(cython.cast(uint64_t, 1) << (number & 63))
 
 
 def unshare() -> None:

@@ -7,7 +7,6 @@ cdef enum Xcr0:
     XCR0_SSE = 1 << 1
     XCR0_VALID = 3
 
-cdef void reset_fpu(Cpu* cpu) noexcept nogil
 cdef void sanitize_fpu(Cpu* cpu) noexcept nogil
 cdef int xmm_bytes(Cpu* cpu) noexcept nogil
 cdef uint64_t ea_image(Cpu* cpu, Instr* i, int size, int alignment, int is_write) noexcept nogil

@@ -10,7 +10,7 @@ from cython.cimports.ringfence.core.x86.access import load, load_bytes, store, s
 from cython.cimports.ringfence.core.x86.faults import raise_fault, raise_gp
 from cython.cimports.ringfence.core.x86.operands import ea, next_
 from cython.cimports.ringfence.core.x86.sse import check_sse
-from cython.cimports.ringfence.core.x86.sse_float import MXCSR_RESET, MXCSR_VALID
+from cython.cimports.ringfence.core.x86.sse_float import MXCSR_VALID
 from cython.cimports.ringfence.core.x86.state import (
     CR0_EM,
     CR0_TS,
@@ -25,18 +25,6 @@ from cython.cimports.ringfence.core.x86.thunk import scratch_image
 from cython.cimports.ringfence.core.x86.x87 import FxsaveP
 from cython.cimports.ringfence.core.x86.x87_control import set_control
 from cython.cimports.ringfence.core.x86.xsave_legacy import XCR0_VALID, XCR0_X87
-
-
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
-def reset_fpu(cpu: CpuP) -> cython.void:
-    """After RESET: SDM vol. 3, table 9-1."""
-    memset(cython.address(cpu.a.fx), 0, cython.sizeof(cpu.a.fx))
-    cpu.a.fx.fcw = 0x40
-    cpu.a.fx.ftw = 0xFF
-    cpu.a.fx.mxcsr = MXCSR_RESET
-    cpu.a.xcr0 = XCR0_X87
 
 
 @cython.cfunc
