@@ -57,14 +57,17 @@ def test_vector_operation_takes_both_operands_from_memory() -> None:
     assert after[1] == b
 
 
-@pytest.mark.parametrize(("shape", "opcode", "width"), [(FROM_8, 0x20, 8), (FROM_4, 0x21, 4), (FROM_2, 0x22, 2)])
+@pytest.mark.parametrize(
+    ("shape", "opcode", "width"), [(FROM_8, 0x20, 8), (FROM_4, 0x21, 4), (FROM_2, 0x22, 2)]
+)
 def test_narrow_source_reads_only_its_bytes(shape: int, opcode: int, width: int) -> None:
     """PMOVSXBW, BD, BQ: as many bytes as there are elements."""
     source = bytes([0xFF, 1, 0x80, 2, 3, 4, 5, 6])
     _, after = thunk.run_thunk(VECTOR | shape, (0x66, 2, opcode), [bytes(16), source])
     element = 16 // width
     want = b"".join(
-        int.to_bytes(struct.unpack("b", source[k : k + 1])[0], element, "little", signed=True) for k in range(width)
+        int.to_bytes(struct.unpack("b", source[k : k + 1])[0], element, "little", signed=True)
+        for k in range(width)
     )
     assert after[0] == want
 
@@ -162,7 +165,9 @@ def test_x87_memory_operand() -> None:
     number = struct.pack("<d", 2.5)
     _, after = thunk.run_thunk(FPU | FPU_MEMORY, (0, 0, 0xDC), [image, number, image], digit=0)  # FADD m64fp
     assert after[2][32:42] == extended(0, 1, 7 << 61)
-    _, after = thunk.run_thunk(FPU | FPU_MEMORY, (0, 0, 0xDF), [image, bytes(8), image], digit=7)  # FISTP m64int
+    _, after = thunk.run_thunk(
+        FPU | FPU_MEMORY, (0, 0, 0xDF), [image, bytes(8), image], digit=7  # FISTP m64int
+    )
     assert after[1] == struct.pack("<q", 1)
     assert struct.unpack_from("<B", after[2], 4)[0] == 0
 
