@@ -1,7 +1,7 @@
 """How the PC's interrupt wires run: from devices to the 8259 pair and the I/O APIC, and on to processors.
 
-Every ISA wire ends at both; the system masks the one that it does not use. The timer's wire, 0, is at pin 2 of
-the I/O APIC. PCI's four INTx wires are pins 16 to 19, and for systems without APIC inputs of the 8259.
+Every ISA wire ends at both; the system masks the one that it does not use. The timer's wire, 0, is at pin 2
+of the I/O APIC. PCI's four INTx wires are its pins 16 to 19, and for systems without APIC inputs of the 8259.
 """
 
 from __future__ import annotations

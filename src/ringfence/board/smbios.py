@@ -30,8 +30,7 @@ def build(memory_map: MemoryMap, cpu_model: str, machine_id: uuid.UUID) -> bytes
     ``machine_id`` names the machine to its guest.
     """
     structures = [
-        _structure(0, _H_FIRMWARE, struct.pack("<BBHBBQ", 1, 2, mm.BIOS_BASE >> 4, 3, 1, 1 << 3) + b"\0\x10",
-                   _PRODUCER, __version__, "01/01/2026"),
+        _structure(0, _H_FIRMWARE, _firmware(), _PRODUCER, __version__, "01/01/2026"),
         _structure(1, _H_SYSTEM, struct.pack("<BBBB16sBBB", 1, 2, 3, 0, machine_id.bytes_le, 6, 0, 0),
                    _PRODUCER, "PC", __version__),
         _structure(4, _H_CPU, _processor(), "CPU 0", _PRODUCER, cpu_model),
@@ -55,6 +54,13 @@ def _structure(kind: int, handle: int, body: bytes, *strings: str) -> bytes:
     """A formatted part, and its strings, which the formatted part names by number from 1."""
     texts = b"".join(text.encode("ascii", "replace") + b"\0" for text in strings) or b"\0"
     return struct.pack("<BBH", kind, 4 + len(body), handle) + body + texts + b"\0"
+
+
+def _firmware() -> bytes:
+    no_characteristics, is_virtual_machine, no_release = 1 << 3, 1 << 4, b"\xff" * 4
+    kib_64_units = mm.BIOS_BYTES // (64 * KIB) - 1
+    body = (1, 2, mm.BIOS_BASE >> 4, 3, kib_64_units, no_characteristics, 0, is_virtual_machine)
+    return struct.pack("<BBHBBQBB", *body) + no_release
 
 
 def _processor() -> bytes:
