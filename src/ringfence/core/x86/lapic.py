@@ -77,7 +77,7 @@ def lapic_set_tsc_offset(apic: LapicP, tsc_offset: int64_t) -> cython.void:
 @cython.nogil
 @cython.exceptval(check=False)
 def read_register(
-    apic: LapicP, index: uint32_t, now_ns: uint64_t, out: cython.pointer(uint32_t)
+    apic: LapicP, index: uint32_t, now_ns: uint64_t, out: cython.pointer[uint32_t]
 ) -> cython.bint:
     """False: there is no such register to read."""
     if index == c.APIC_ID:
@@ -192,7 +192,7 @@ def lapic_write(apic: LapicP, offset: uint32_t, value: uint32_t, now_ns: uint64_
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-def lapic_rdmsr(apic: LapicP, msr: uint32_t, out: cython.pointer(uint64_t), now_ns: uint64_t) -> cython.bint:
+def lapic_rdmsr(apic: LapicP, msr: uint32_t, out: cython.pointer[uint64_t], now_ns: uint64_t) -> cython.bint:
     value: uint32_t = 0
     if msr == c.MSR_APIC_BASE:
         out[0] = apic.base_msr

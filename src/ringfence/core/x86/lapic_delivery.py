@@ -13,7 +13,7 @@ from cython.cimports.ringfence.core.x86.lapic import LapicP, bit_of, is_x2apic
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-def highest(bits: cython.pointer(uint32_t)) -> cython.int:
+def highest(bits: cython.pointer[uint32_t]) -> cython.int:
     """The highest vector that is set, or -1."""
     word: cython.int
     vector: cython.int
@@ -148,7 +148,7 @@ def lapic_accepts_extint(apic: LapicP) -> cython.bint:
 @cython.nogil
 @cython.exceptval(check=False)
 def lapic_may_nmi(apic: LapicP) -> cython.bint:
-    """Can a local source deliver an NMI? Only LINT0 has a wire: firmware leaves LINT1 open for NMI on every PC."""
+    """Can a local source deliver an NMI? LINT1, which firmware opens for it, has no wire here."""
     return apic.lvt[c.LVT_LINT0] & (c.LVT_MASKED | 0x700) == c.DELIVER_NMI << 8
 
 
