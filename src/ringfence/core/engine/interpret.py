@@ -90,7 +90,8 @@ def attend(cpu: CpuP) -> cython.int:
     if cpu.kicked:
         cpu.kicked = 0
         return EXIT_INTERRUPTED
-    if cpu.budget < 0:
+    if cpu.budget < 0 or cpu.a.activity == HALTED:
+        # a halted processor uses up no budget, but its timer may have fired
         reason = refill(cpu)
         if reason:
             return reason

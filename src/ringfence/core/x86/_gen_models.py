@@ -75,7 +75,7 @@ MODELS: tuple[tuple[str, int, int, int, int, str, tuple[int, ...]], ...] = (
     ('x86-64', 1, 0x206c2, 0x15, 0x80000008, 'Ringfence virtual CPU (x86-64)', (9304436830274059263, 514, 2886816157841489936, 0)),
     ('x86-64-v2', 1, 0x206c2, 0x15, 0x80000008, 'Ringfence virtual CPU (x86-64-v2)', (9347258414424390655, 514, 2886816157841489936, 1)),
     ('x86-64-v2plus', 1, 0x206c2, 0x15, 0x80000008, 'Ringfence virtual CPU (v2plus)', (14409867354132184063, 18014415716353931, 3175046533993201680, 289)),
-    ('max', 1, 0x206c2, 0x15, 0x80000008, 'Ringfence virtual CPU (max)', (14409867354132184063, 18014415716353931, 3175046533993201680, 289)),
+    ('max', 1, 0x206c2, 0x15, 0x80000008, 'Ringfence virtual CPU (max)', (14409867354132184063, 18014416253224843, 3175046533993201680, 289)),
 )
 #: vendor, leaf, subleaf or -1, EAX, EBX, ECX, EDX
 LEAVES: tuple[tuple[int, int, int, int, int, int, int], ...] = (

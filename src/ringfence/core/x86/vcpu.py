@@ -39,7 +39,9 @@ from cython.cimports.ringfence.core.x86.state import (
     Arch,
     Cpu,
     CpuP,
+    Segment,
 )
+from cython.cimports.ringfence.core.x86.thunk import limit_features, open_thunks
 from cython.cimports.ringfence.core.x86.tlb import flush_tlb
 from cython.cimports.ringfence.core.x86.walk import Walk, load_pdptes, walk
 
@@ -188,6 +190,8 @@ class Vcpu:
         if not set_model(self.cpu, model.encode()):
             names = ", ".join(row[0] for row in MODELS)
             raise UserError(f"no CPU model {model!r}: there are {names}")
+        limit_features(self.cpu)
+        open_thunks(self.cpu)
         self.regs = _registers(self)
         self.exit = _exit(self)
         self.lapic = wrap_lapic(cython.address(self.cpu.a.lapic), self)
@@ -262,8 +266,8 @@ class Vcpu:
 
     def segment(self, name: str) -> tuple[int, int, int, int]:
         """``(selector, base, limit, attr)``; the limit in bytes, attr as descriptor bits."""
-        at = SEGMENTS.index(name)
-        segment = self.cpu.a.seg[at]
+        at: cython.int = SEGMENTS.index(name)
+        segment: cython.pointer(Segment) = cython.address(self.cpu.a.seg[at])
         return segment.selector, segment.base, segment.limit, segment.attr
 
     def set_segment(self, name: str, selector: int, base: int, limit: int, attr: int) -> None:
@@ -362,6 +366,7 @@ class Vcpu:
             "mmio": c.mmio,
             "io": c.io,
             "code_writes": c.code_writes,
+            "unknown_msrs": c.unknown_msrs,
             "interrupts": {k: c.interrupts[k] for k in range(256) if c.interrupts[k]},
             "exceptions": {k: c.exceptions[k] for k in range(32) if c.exceptions[k]},
         }

@@ -1,0 +1,120 @@
+"""What of an outcome the manuals define, and where two outcomes differ in it.
+
+Nothing is masked but what is listed here: a row's column of undefined flags (SDM vol. 2, the
+instruction's page) with the rules for counts, and four facts about registers and the FXSAVE image.
+"""
+
+from __future__ import annotations
+
+import struct
+
+from case import ARITHMETIC, CF, DATA, FLAGS, GENERAL, NONE, OF, RCX, Outcome
+from float_state import MXCSR_OFFSET, ST_OFFSET, XMM_OFFSET
+from generate import Sample
+
+
+
+def shift_count(sample: Sample) -> int:
+    """The masked count of a shift or rotate."""
+    by_cl = "CL" in sample.row.operands
+    count = sample.case.regs[RCX] if by_cl else sample.choice.immediate
+    return count & (63 if sample.variant.width == 64 else 31)
+
+
+def operand_bits(sample: Sample) -> int:
+    return sample.variant.width or 8
+
+
+def undefined_flags(sample: Sample) -> int:
+    """Flags that the instruction leaves undefined, as a mask."""
+    row = sample.row
+    mask = sum(FLAGS[letter] for letter in row.undefined)
+    if "count" not in row.attributes:
+        return mask
+    count = shift_count(sample)
+    if count == 0:
+        # SDM vol. 2, SAL/SAR/SHL/SHR: "If the count is 0, the flags are not affected"
+        return 0
+    if count == 1:
+        mask &= ~OF
+    if row.mnemonic in ("shl", "shr") and count >= operand_bits(sample):
+        # the same page: CF is undefined where the count is the size of the destination, or more
+        mask |= CF
+    return mask
+
+
+def undefined_register(sample: Sample) -> int:
+    """Number of the register that the instruction leaves undefined, or -1."""
+    if "zerosrc" not in sample.row.attributes:
+        return -1
+    # SDM vol. 2, BSF and BSR: the destination is undefined if the source is 0
+    bits = (1 << sample.variant.width) - 1
+    if sample.target:
+        at = sample.target - DATA - sample.case.window_at
+        source = int.from_bytes(sample.case.window[at : at + 8], "little")
+    else:
+        source = sample.case.regs[sample.choice.rm]
+    return sample.choice.reg if source & bits == 0 else -1
+
+
+def fx_parts(fx: bytes) -> dict[str, object]:
+    """The image by name.
+
+    Left out: FOP, FIP and FDP, which AMD processors save only while an exception is pending (APM
+    vol. 2, 11.4.4), MXCSR_MASK, a property of the processor, and the reserved bytes.
+    """
+    control, status, tags = struct.unpack_from("<HHB", fx)
+    found: dict[str, object] = {"fcw": control, "fsw": status, "ftw": tags}
+    found["mxcsr"] = struct.unpack_from("<I", fx, MXCSR_OFFSET)[0]
+    for n in range(8):
+        found[f"st{n}"] = fx[ST_OFFSET + 16 * n : ST_OFFSET + 16 * n + 10].hex()
+    for n in range(16):
+        found[f"xmm{n}"] = fx[XMM_OFFSET + 16 * n : XMM_OFFSET + 16 * n + 16].hex()
+    return found
+
+
+def differences(sample: Sample, judge: Outcome, ours: Outcome) -> list[str]:
+    """Each part that differs: what the judge has, what we have."""
+    found = []
+
+    def check(name: str, theirs: object, own: object) -> None:
+        if theirs != own:
+            shown = [hex(value) if isinstance(value, int) else value for value in (theirs, own)]
+            found.append(f"{name}: judge {shown[0]}, ours {shown[1]}")
+
+    check("vector", judge.vector, ours.vector)
+    check("rip", judge.rip, ours.rip)
+    if judge.vector == ours.vector:
+        check("error code", judge.error, ours.error)
+        check("cr2", judge.cr2, ours.cr2)
+    skipped = undefined_register(sample)
+    for number, name in enumerate(GENERAL):
+        if number != skipped or judge.vector != NONE:
+            check(name, judge.regs[number], ours.regs[number])
+    defined = ARITHMETIC if judge.vector != NONE else ARITHMETIC & ~undefined_flags(sample)
+    check("rflags", judge.rflags & defined, ours.rflags & defined)
+    if judge.fx != ours.fx:
+        ours_fx = fx_parts(ours.fx)
+        for name, value in fx_parts(judge.fx).items():
+            check(name, value, ours_fx[name])
+    if judge.data != ours.data:
+        at = next(k for k in range(len(judge.data)) if judge.data[k] != ours.data[k])
+        check(f"data at {DATA + at:#x}", judge.data[at : at + 16].hex(), ours.data[at : at + 16].hex())
+    return found
+
+
+def report(sample: Sample, found: list[str]) -> str:
+    """A failing case as one can read it."""
+    case = sample.case
+    lines = [str(sample), *found]
+    lines.append("before: " + " ".join(f"{n}={v:x}" for n, v in zip(GENERAL, case.regs, strict=True)))
+    lines.append(f"before: rflags={case.rflags:x} target={sample.target:#x}")
+    if sample.target:
+        at = sample.target - DATA - case.window_at
+        lines.append(f"before: operand {case.window[at : at + 16].hex()}")
+    if sample.row.attributes & {"sse", "mmx", "x87"}:
+        parts = fx_parts(case.fx)
+        shown = ("fcw", "fsw", "ftw", "mxcsr", *(f"st{n}" for n in range(8)))
+        lines.append("before: " + " ".join(f"{n}={parts[n]}" for n in shown))
+        lines.append("before: " + " ".join(f"xmm{n}={parts[f'xmm{n}']}" for n in range(16)))
+    return "\n".join(lines)
