@@ -1,0 +1,1 @@
+"""Ringfence beside its peers, measured in one run on one machine: `python -m benchmarks`."""
