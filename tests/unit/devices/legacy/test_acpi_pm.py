@@ -65,7 +65,7 @@ def test_the_power_button(pm: Registers, line: Recorder) -> None:
 
 def test_enable_has_only_its_events(pm: Registers) -> None:
     pm.put(ENABLE, 0xFFFF)
-    assert pm.get(ENABLE) == 0x0121
+    assert pm.get(ENABLE) == 0x0521
 
 
 def test_power_off(pm: Registers) -> None:
