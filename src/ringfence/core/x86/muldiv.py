@@ -2,14 +2,16 @@
 """
 
 import cython
-from cython.cimports.libc.stdint import int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from cython.cimports.libc.stdint import (
+    int64_t,
+    uint64_t,
+)
 from cython.cimports.ringfence.core.x86.access import load
 from cython.cimports.ringfence.core.x86.faults import raise_fault
 from cython.cimports.ringfence.core.x86.flags import set_flags_explicit, sign_extend
 from cython.cimports.ringfence.core.x86.muldiv import int128, uint128
 from cython.cimports.ringfence.core.x86.operands import ea, get_reg, next_, set_reg
-from cython.cimports.ringfence.core.x86.state import DE, INSTR_MEMORY, INSTR_REX_W, RAX, RDX, CpuP, InstrP
-
+from cython.cimports.ringfence.core.x86.state import DE, INSTR_MEMORY, RAX, RDX, CpuP, InstrP
 
 
 @cython.cfunc
@@ -79,10 +81,11 @@ def divide(cpu: CpuP, i: InstrP) -> cython.void:
     if dividend >> 64 == 0:
         divide_64(cpu, size, cython.cast(uint64_t, dividend), divisor)
         return
-    quotient = dividend / divisor
+    # cast: Cython would narrow the division to the divisor's type
+    quotient = dividend / cython.cast(uint128, divisor)
     if quotient >> bits:
         raise_fault(cpu, DE)
-    put_pair(cpu, size, cython.cast(uint64_t, quotient), cython.cast(uint64_t, dividend % divisor))
+    put_pair(cpu, size, cython.cast(uint64_t, quotient), cython.cast(uint64_t, dividend % cython.cast(uint128, divisor)))
 
 
 @cython.cfunc
@@ -128,10 +131,10 @@ def divide_signed(cpu: CpuP, i: InstrP) -> cython.void:
             raise_fault(cpu, DE)
         put_pair(cpu, size, cython.cast(uint64_t, quotient), 0)
         return
-    quotient = dividend / divisor
+    quotient = dividend / cython.cast(int128, divisor)
     if quotient != sign_extend(cython.cast(uint64_t, quotient), bits):
         raise_fault(cpu, DE)
-    put_pair(cpu, size, cython.cast(uint64_t, quotient), cython.cast(uint64_t, dividend % divisor))
+    put_pair(cpu, size, cython.cast(uint64_t, quotient), cython.cast(uint64_t, dividend % cython.cast(int128, divisor)))
 
 
 @cython.cfunc
