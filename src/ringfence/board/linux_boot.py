@@ -32,6 +32,8 @@ from ringfence.errors import ImageError
 from ringfence.units import MIB, PAGE_BYTES
 
 SECTOR_BYTES = 512
+#: The unit of the payload's size: the last one need not be full.
+PARAGRAPH_BYTES = 16
 HEADER_OFFSET = 0x1F1
 HEADER_MIN_BYTES = 0x250 - HEADER_OFFSET
 #: The setup part is at most this long: 64 sectors after the boot sector.
@@ -113,9 +115,9 @@ def parse(image: bytes) -> Header:
         raise ImageError(f"a Linux kernel of boot protocol {protocol}, which is too old")
     setup_bytes = ((image[SETUP_SECTS] or 4) + 1) * SECTOR_BYTES
     (paragraphs,) = struct.unpack_from("<I", image, SYSSIZE)
-    payload_bytes = paragraphs * 16 if version >= 0x0204 else max(len(image) - setup_bytes, 0)
-    if payload_bytes == 0 or len(image) < setup_bytes + payload_bytes:
-        expected = setup_bytes + payload_bytes
+    payload_bytes = paragraphs * PARAGRAPH_BYTES if version >= 0x0204 else max(len(image) - setup_bytes, 0)
+    expected = setup_bytes + payload_bytes
+    if payload_bytes == 0 or len(image) + PARAGRAPH_BYTES <= expected:
         raise ImageError(f"truncated: {len(image)} bytes of a Linux kernel of {expected}")
 
     def since(required: int, code: str, offset: int, default: int) -> int:

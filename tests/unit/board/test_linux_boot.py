@@ -97,6 +97,10 @@ def test_the_initrd_is_high_but_below_the_kernels_limit(memory: FakeMemory) -> N
     assert memory.u32(mm.BOOT_INFO + 0x218) == RAM_BYTES - 4096
 
 
+def test_the_last_paragraph_need_not_be_full(memory: FakeMemory) -> None:
+    assert load(memory, bzimage()[:-15]).registers["rip"] == 0x100_0200
+
+
 def test_a_relocatable_kernel_goes_low_in_a_small_machine(memory: FakeMemory) -> None:
     assert load(memory, bzimage(), ram=8 * MIB).registers["rip"] == 0x20_0200
 
