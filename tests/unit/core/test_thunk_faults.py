@@ -311,3 +311,10 @@ def test_xrstor_initialises_what_the_area_lacks(machine: Machine) -> None:
     assert machine.run(XRSTOR) == GP
     machine.cpu.regs.rbx = DATA + 16
     assert machine.run(XRSTOR) == GP
+
+
+def test_state_from_outside_can_not_fault_the_host(machine: Machine) -> None:
+    """FXRSTOR on the host would refuse reserved MXCSR bits."""
+    machine.fx(mxcsr=0xFFFF_FFFF, control=0xFFFF)
+    assert machine.run(FLD1) == -1
+    assert (machine.mxcsr, machine.word(0)) == (0xFFFF, 0x1F7F)

@@ -44,14 +44,6 @@ cdef inline void set_vector(void* to, uint64_t value) noexcept nogil:
     """The low 8 bytes are `value`, the high ones 0."""
     _mm_storeu_si128(to, _mm_cvtsi64_si128(value))
 
-cdef inline uint64_t wrap_offset(Instr* i, uint64_t offset) noexcept nogil:
-    """An offset within a segment, cut to the address size."""
-    if i.asize == 8:
-        return offset
-    if i.asize == 4:
-        return <uint32_t>offset
-    return <uint16_t>offset
-
 cdef inline const uint8_t* load_vector(Cpu* cpu, uint64_t la) noexcept nogil:
     """16 bytes at `la`: where they are in guest RAM, or a copy."""
     # SAFETY: 16 bytes are in the page of a TLB entry; the caller reads them once, at once

@@ -7,7 +7,7 @@ through the TLB like any other.
 import cython
 from cython.cimports.libc.stdint import uint64_t
 from cython.cimports.ringfence.core.x86.access import check_write, load, store
-from cython.cimports.ringfence.core.x86.operands import ea, get_reg, linear, next_, set_reg
+from cython.cimports.ringfence.core.x86.operands import ea, get_reg, linear, next_, set_reg, wrap_ea
 from cython.cimports.ringfence.core.x86.sse import (
     ConstVector,
     Dwords,
@@ -26,7 +26,6 @@ from cython.cimports.ringfence.core.x86.sse import (
     source,
     source_unaligned,
     store_vector,
-    wrap_offset,
     xmm,
 )
 from cython.cimports.ringfence.core.x86.state import (
@@ -318,10 +317,10 @@ def store_masked(cpu: CpuP, i: InstrP, data: ConstVector, mask: ConstVector, siz
     rdi: uint64_t = cpu.a.regs[RDI]
     for k in range(size):
         if mask[k] & 0x80:
-            check_write(cpu, linear(cpu, i.seg, wrap_offset(i, rdi + k), 1, 1), 1)
+            check_write(cpu, linear(cpu, i.seg, wrap_ea(i, rdi + k), 1, 1), 1)
     for k in range(size):
         if mask[k] & 0x80:
-            store(cpu, linear(cpu, i.seg, wrap_offset(i, rdi + k), 1, 1), data[k], 1)
+            store(cpu, linear(cpu, i.seg, wrap_ea(i, rdi + k), 1, 1), data[k], 1)
 
 
 @cython.cfunc

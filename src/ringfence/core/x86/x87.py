@@ -16,8 +16,7 @@ from cython.cimports.ringfence.core.x86.access import check_write, load, load_by
 from cython.cimports.ringfence.core.x86.decode import entry_info
 from cython.cimports.ringfence.core.x86.faults import leave, raise_fault
 from cython.cimports.ringfence.core.x86.flags import get_rflags, set_arithmetic_flags
-from cython.cimports.ringfence.core.x86.operands import ea, ea_offset, next_, rip_of
-from cython.cimports.ringfence.core.x86.sse import wrap_offset
+from cython.cimports.ringfence.core.x86.operands import ea, ea_offset, next_, rip_of, wrap_ea
 from cython.cimports.ringfence.core.x86.state import (
     CR0_NE,
     CS,
@@ -112,7 +111,7 @@ def record_pointers(cpu: CpuP, i: InstrP) -> cython.void:
     cpu.a.fx.fop = (entry_info(i.entry).opcode & 7) << 8 | i.modrm
     cpu.a.fx.fip = pointer(cpu, CS, rip_of(cpu, i))
     if i.attr & INSTR_MEMORY:
-        cpu.a.fx.fdp = pointer(cpu, i.seg, wrap_offset(i, ea_offset(cpu, i)))
+        cpu.a.fx.fdp = pointer(cpu, i.seg, wrap_ea(i, ea_offset(cpu, i)))
 
 
 @cython.cfunc

@@ -9,6 +9,7 @@ cdef void set_control(Fxsave* fx, uint16_t value) noexcept nogil
 cdef void fninit(Cpu* cpu, Instr* i) noexcept nogil
 cdef void fnclex(Cpu* cpu, Instr* i) noexcept nogil
 cdef void fnop(Cpu* cpu, Instr* i) noexcept nogil
+cdef void fneni(Cpu* cpu, Instr* i) noexcept nogil
 cdef void fwait(Cpu* cpu, Instr* i) noexcept nogil
 cdef void fldcw(Cpu* cpu, Instr* i) noexcept nogil
 cdef void fnstcw(Cpu* cpu, Instr* i) noexcept nogil

@@ -217,8 +217,16 @@ def fnclex(cpu: CpuP, i: InstrP) -> cython.void:
 @cython.nogil
 @cython.exceptval(check=False)
 def fnop(cpu: CpuP, i: InstrP) -> cython.void:
-    """FNOP, and FENI, FDISI, FSETPM of older processors."""
     check_x87(cpu)
+    next_(cpu, i)
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def fneni(cpu: CpuP, i: InstrP) -> cython.void:
+    """FNENI, FNDISI, FNSETPM of older processors: no operation any more, and they do not wait."""
+    check_x87_control(cpu)
     next_(cpu, i)
 
 
