@@ -5,8 +5,8 @@
     4-level 9 | 9 | 9 | 9 | 12     2 MiB and 1 GiB pages
     5-level 9 | ... with CR4.LA57
 
-One loop serves PAE, 4-level and 5-level. Accessed bits are set on the way down, the leaf's A and
-D only when the access is allowed.
+One loop serves PAE, 4-level and 5-level. Accessed and dirty bits are set only when the access is
+allowed: a walk that faults leaves the tables as they are.
 """
 
 import cython
@@ -112,12 +112,12 @@ def walk_32bit(cpu: CpuP, la: uint64_t, access: cython.int, view: cython.int, ex
         if pde & PTE_GLOBAL and cpu.a.cr4 & CR4_PGE:
             result.attr |= TLB_GLOBAL
         return True
-    set_bits(cpu, pde_gpa, pde, PTE_ACCESSED, 4)
     pte_gpa = (pde & cython.cast(uint64_t, 0xFFFFF000)) | ((la >> 10) & 0xFFC)
     if not phys_load(cpu, pte_gpa, 4, cython.address(pte)) or not pte & PTE_PRESENT:
         return fault(result, 0, extra)
     if forbidden(cpu, pde & pte, access, view, False):
         return fault(result, PF_PRESENT, extra)
+    set_bits(cpu, pde_gpa, pde, PTE_ACCESSED, 4)
     set_bits(cpu, pte_gpa, pte, leaf, 4)
     result.gpa = pte & cython.cast(uint64_t, 0xFFFFF000)
     result.attr = TLB_GLOBAL if pte & PTE_GLOBAL and cpu.a.cr4 & CR4_PGE else 0
@@ -131,6 +131,9 @@ def walk_long(cpu: CpuP, la: uint64_t, access: cython.int, view: cython.int, ext
     """PAE, 4-level and 5-level: entries of 8 bytes, 9 bits of index a level."""
     is_pae: cython.bint = not (cpu.a.msr.efer & EFER_LMA)
     level: cython.int
+    above: cython.int = 0
+    tables: uint64_t[4]
+    table_gpas: uint64_t[4]
     entry: uint64_t = 0
     entry_gpa: uint64_t = 0
     rights: uint64_t = PTE_USER | PTE_WRITABLE
@@ -162,7 +165,9 @@ def walk_long(cpu: CpuP, la: uint64_t, access: cython.int, view: cython.int, ext
             return fault(result, PF_PRESENT | PF_RESERVED, extra)
         if level == 1 or entry & PTE_LARGE:
             break
-        set_bits(cpu, entry_gpa, entry, PTE_ACCESSED, 8)
+        tables[above] = entry
+        table_gpas[above] = entry_gpa
+        above += 1
         base = entry & ADDRESS_MASK
         level -= 1
     offset_mask = (cython.cast(uint64_t, 1) << (3 + 9 * level)) - 1
@@ -171,6 +176,10 @@ def walk_long(cpu: CpuP, la: uint64_t, access: cython.int, view: cython.int, ext
         return fault(result, PF_PRESENT | PF_RESERVED, extra)
     if forbidden(cpu, rights, access, view, nx != 0):
         return fault(result, PF_PRESENT, extra)
+    while above:
+        above -= 1
+        set_bits(cpu, table_gpas[above], tables[above], PTE_ACCESSED, 8)
+    # last: a recursive mapping's leaf may be one of the tables above it
     set_bits(cpu, entry_gpa, entry, leaf, 8)
     result.gpa = (entry & ADDRESS_MASK & ~offset_mask) | (la & offset_mask & ~cython.cast(uint64_t, 0xFFF))
     result.attr = TLB_LARGE if level > 1 else 0
