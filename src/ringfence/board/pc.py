@@ -41,6 +41,7 @@ from ringfence.devices.legacy.test_device import (
     TestWindow,
 )
 from ringfence.devices.legacy.uart import Uart
+from ringfence.devices.legacy.vga_text import VgaText
 
 #: Calls something soon on the vCPU's thread.
 Post = Callable[[Callable[[], None]], None]
@@ -163,6 +164,7 @@ class Board:
         self._plug_memory(self.ioapic, mm.IOAPIC_BASE, mm.IOAPIC_BYTES)
         self._plug(self.uart, ports.COM1)
         self._plug(i8042, ports.I8042)
+        self._plug(VgaText(), ports.VGA_TEXT)
         self._plug(PostPort(), ports.POST)
         self._plug(FastA20(self._reset), ports.FAST_A20)
         self._plug(self.fw_cfg, ports.FW_CFG)

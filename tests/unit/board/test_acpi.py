@@ -97,7 +97,7 @@ def test_the_hpets_table_agrees_with_the_device(built: Tables) -> None:
 
 
 def test_s5_is_what_the_power_registers_wait_for(built: Tables) -> None:
-    name, package = b"\x08\\_S5_", bytes([0x12, 7, 4, 0x0A, SLP_TYP_S5, 0, 0, 0])
+    name, package = b"\x08\\_S5_", bytes([0x12, 6, 4, SLP_TYP_S5, 0, 0, 0])
     assert name + package in built.dsdt
 
 

@@ -9,7 +9,7 @@ from ringfence.board.acpi import resources as res
 from ringfence.board.acpi.table import table
 
 #: What the guest writes to the sleep type field of PM1 control to turn the machine off.
-SLEEP_TYPE_S5 = 5
+SLEEP_TYPE_S5 = 0
 _PCI_SLOTS = 32
 _PINS = 4
 

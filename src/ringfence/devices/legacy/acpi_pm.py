@@ -15,8 +15,8 @@ from ringfence.devices.legacy.registers import ByteRegisters
 from ringfence.units import NS_PER_S
 
 TIMER_HZ = 3_579_545
-#: SLP_TYPa of \\_S5 in the board's DSDT.
-SLP_TYP_S5 = 5
+#: SLP_TYPa of \\_S5 in the board's DSDT: QEMU's number, which small kernels write without asking ACPI.
+SLP_TYP_S5 = 0
 
 PM1_STATUS, PM1_ENABLE, PM1_CONTROL, PM_TIMER, GPE0 = 0x00, 0x02, 0x04, 0x08, 0x20
 STATUS_TIMER, STATUS_GLOBAL, STATUS_POWER_BUTTON, STATUS_RTC = 1 << 0, 1 << 5, 1 << 8, 1 << 10
