@@ -1,4 +1,4 @@
-"""Machine code from a row of tables/x86*.tbl: SDM vol. 2, chapter 2 (formats) and appendix A.2 (operand codes).
+"""Machine code from a row of tables/x86*.tbl: SDM vol. 2, chapter 2 and appendix A.2 (operand codes).
 
 A row has several *variants*: operand sizes, register or memory operand, LOCK. `encode` writes a variant
 with chosen registers, memory operand and immediate.

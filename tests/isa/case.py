@@ -30,7 +30,7 @@ DE, UD, NM, SS, GP, PF_VECTOR, MF, AC, XM = 0, 6, 7, 12, 13, 14, 16, 17, 19
 
 @dataclass
 class Case:
-    """An instruction and its machine state. `window` is what the data holds from `window_at`; zeros elsewhere."""
+    """An instruction and its machine state. The data holds `window` from `window_at` on, zeros elsewhere."""
 
     code: bytes
     regs: list[int]

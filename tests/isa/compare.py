@@ -1,17 +1,18 @@
 """What of an outcome the manuals define, and where two outcomes differ in it.
 
 Nothing is masked but what is listed here: a row's column of undefined flags (SDM vol. 2, the
-instruction's page) with the rules for counts, and four facts about registers and the FXSAVE image.
+instruction's page) with the rules for counts, and what the functions here say of registers, CR2 and
+the FXSAVE image.
 """
 
 from __future__ import annotations
 
 import struct
 
+from assemble import rm_operand
 from case import ARITHMETIC, CF, DATA, FLAGS, GENERAL, NONE, OF, RCX, Outcome
 from float_state import MXCSR_OFFSET, ST_OFFSET, XMM_OFFSET
 from generate import Sample
-
 
 
 def shift_count(sample: Sample) -> int:
@@ -57,6 +58,14 @@ def undefined_register(sample: Sample) -> int:
     return sample.choice.reg if source & bits == 0 else -1
 
 
+def undefined_state(sample: Sample, judge: Outcome) -> set[str]:
+    """Parts of the FXSAVE image that are not defined."""
+    if judge.vector == NONE or "mmx" not in sample.row.attributes:
+        return set()
+    # SDM vol. 1, 9.5.1 doesn't say whether a faulting MMX instruction has reset TOP and the tags already
+    return {"fsw", "ftw", *(f"st{n}" for n in range(8))}
+
+
 def fx_parts(fx: bytes) -> dict[str, object]:
     """The image by name.
 
@@ -86,7 +95,9 @@ def differences(sample: Sample, judge: Outcome, ours: Outcome) -> list[str]:
     check("rip", judge.rip, ours.rip)
     if judge.vector == ours.vector:
         check("error code", judge.error, ours.error)
-        check("cr2", judge.cr2, ours.cr2)
+        # which byte of an operand larger than a word faults first is the processor's affair
+        in_page = 0xFFF if rm_operand(sample.row) == "M" or "maskmov" in sample.row.mnemonic else 0
+        check("cr2", judge.cr2 | in_page, ours.cr2 | in_page)
     skipped = undefined_register(sample)
     for number, name in enumerate(GENERAL):
         if number != skipped or judge.vector != NONE:
@@ -96,7 +107,8 @@ def differences(sample: Sample, judge: Outcome, ours: Outcome) -> list[str]:
     if judge.fx != ours.fx:
         ours_fx = fx_parts(ours.fx)
         for name, value in fx_parts(judge.fx).items():
-            check(name, value, ours_fx[name])
+            if name not in undefined_state(sample, judge):
+                check(name, value, ours_fx[name])
     if judge.data != ours.data:
         at = next(k for k in range(len(judge.data)) if judge.data[k] != ours.data[k])
         check(f"data at {DATA + at:#x}", judge.data[at : at + 16].hex(), ours.data[at : at + 16].hex())

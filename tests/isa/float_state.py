@@ -9,8 +9,7 @@ from values import Source
 MXCSR_DEFAULT, FCW_DEFAULT = 0x1F80, 0x037F
 MXCSR_OFFSET, ST_OFFSET, XMM_OFFSET = 24, 32, 160
 #: The x87 as FNINIT leaves it, MXCSR at its reset value, all registers 0.
-DEFAULT = struct.pack("<HHBBH", FCW_DEFAULT, 0, 0, 0, 0).ljust(24, b"\0") + struct.pack("<II", MXCSR_DEFAULT, 0xFFFF)
-DEFAULT = DEFAULT.ljust(512, b"\0")
+DEFAULT = struct.pack("<HHBBH16xII480x", FCW_DEFAULT, 0, 0, 0, 0, MXCSR_DEFAULT, 0xFFFF)
 
 
 def draw_mxcsr(source: Source) -> int:

@@ -1,4 +1,4 @@
-"""Cases for the host judge: 64-bit code of one row, with registers, memory and flags that make it interesting."""
+"""Cases for the host judge: 64-bit code of one row, with registers, memory and flags at their edges."""
 
 from __future__ import annotations
 
@@ -29,10 +29,19 @@ class Sample:
         return f"{self.row.name} [{self.variant}] {self.case.code.hex(' ')}"
 
 
-def draw_target(source: Source, is_locked: bool) -> int:
+def must_align(row: Row, variant: Variant) -> bool:
+    """Whether unaligned operands are left out.
+
+    A LOCK across cache lines can be an exception of its own (SDM vol. 3, 8.1.2.3). SHA instructions
+    fault on unaligned operands by the manual (SDM vol. 2, 2.4.4) but not on AMD processors.
+    """
+    return variant.is_locked or row.feature == "sha"
+
+
+def draw_target(source: Source, is_aligned: bool) -> int:
     """Where the operand lies: mostly aligned; rarely unaligned, across pages, or past the end (#PF)."""
     middle = DATA + 0x800 + 16 * source.below(8)
-    if is_locked or not source.one_in(4):
+    if is_aligned or not source.one_in(4):
         return middle
     kind = source.below(8)
     if kind < 5:
@@ -147,7 +156,7 @@ def draw(row: Row, variant: Variant, source: Source) -> Sample:
     draw_prefixes(source, row, variant, choice)
     target = 0
     if variant.is_memory:
-        target = draw_target(source, variant.is_locked)
+        target = draw_target(source, must_align(row, variant))
         choice.memory = draw_memory(source, target, regs)
     elif row.mnemonic in ("maskmovq", "maskmovdqu"):
         target = regs[RDI] = draw_target(source, False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 
 from case import CODE, DATA, DATA_BYTES, GENERAL, INSTRUCTION, NONE, PF_VECTOR, Case, Outcome
+
 from ringfence.core.exits import Reason
 from ringfence.core.memory.guest_memory import GuestMemory
 from ringfence.core.x86.vcpu import Vcpu

@@ -64,7 +64,7 @@ class HostJudge:
         outcomes = [Outcome.unpack(answer[at : at + size]) for at in range(0, len(answer), size)]
         for case, outcome in zip(cases, outcomes, strict=True):
             if outcome.vector >= 0 and outcome.rip != INSTRUCTION:
-                raise HostCrash(f"{case.code.hex()}: fault {outcome.vector} at {outcome.rip:#x}, not at the instruction")
+                raise HostCrash(f"{case.code.hex()}: fault {outcome.vector} at {outcome.rip:#x}")
         return outcomes
 
     def close(self) -> None:
