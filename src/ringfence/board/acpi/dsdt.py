@@ -7,9 +7,8 @@ from ringfence.board import ports
 from ringfence.board.acpi import aml
 from ringfence.board.acpi import resources as res
 from ringfence.board.acpi.table import table
+from ringfence.devices.legacy.acpi_pm import SLP_TYP_S5
 
-#: What the guest writes to the sleep type field of PM1 control to turn the machine off.
-SLEEP_TYPE_S5 = 0
 _PCI_SLOTS = 32
 _PINS = 4
 
@@ -19,7 +18,7 @@ def dsdt() -> bytes:
 
 
 def soft_off() -> bytes:
-    return aml.name("\\_S5", aml.package(*[aml.integer(n) for n in (SLEEP_TYPE_S5, 0, 0, 0)]))
+    return aml.name("\\_S5", aml.package(*[aml.integer(n) for n in (SLP_TYP_S5, 0, 0, 0)]))
 
 
 def interrupt_mode() -> bytes:
