@@ -63,7 +63,9 @@ def models() -> list[Model]:
     numbers = feature_numbers()
     found: dict[str, Model] = {}
     for name, vendor, version, last, extended, brand, features in rows("model"):
-        inherits, _, rest = features.removeprefix("+ ").partition(" ") if features[0] == "+" else ("", "", features)
+        inherits, _, rest = (
+            features.removeprefix("+ ").partition(" ") if features[0] == "+" else ("", "", features)
+        )
         own = frozenset(numbers[f] for f in rest.split())
         base = found[inherits].features if inherits else frozenset()
         found[name] = Model(

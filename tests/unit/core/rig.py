@@ -102,7 +102,9 @@ class Rig:
     def set_gdt(self, selector: int, content: bytes) -> None:
         self.memory.write(GDT + (selector & ~7), content)
 
-    def set_idt(self, vector: int, attr: int, selector: int = CODE0, offset: int | None = None, ist: int = 0) -> None:
+    def set_idt(
+        self, vector: int, attr: int, selector: int = CODE0, offset: int | None = None, ist: int = 0
+    ) -> None:
         target = HANDLERS + 16 * vector if offset is None else offset
         if self.mode == "long":
             self.memory.write(IDT + 16 * vector, gate64(selector, target, attr, ist))

@@ -43,7 +43,7 @@ def test_features_by_name() -> None:
 
 
 def test_every_feature_of_an_instruction_is_in_the_best_model() -> None:
-    words = dict((row[0], row[6]) for row in MODELS)["max"]
+    words = {row[0]: row[6] for row in MODELS}["max"]
     for row in ROWS:
         if row.feature:
             bit = FEATURES[row.feature]

@@ -9,22 +9,20 @@ Faults and exits from the middle of an instruction land at the one setjmp in `ru
 """
 
 import cython
-from cython.cimports.libc.stdint import int32_t, uint64_t
+from cython.cimports.libc.stdint import uint64_t
+from cython.cimports.ringfence.core.engine.interpret import BUDGET
 from cython.cimports.ringfence.core.exits import (
     EXIT_DEBUG,
     EXIT_EOI,
     EXIT_HLT,
     EXIT_INTERRUPTED,
-    EXIT_IPI,
     EXIT_IRQ_WINDOW,
     EXIT_NONE,
     EXIT_SHUTDOWN,
 )
-from cython.cimports.ringfence.core.engine.interpret import BUDGET
-from cython.cimports.ringfence.core.x86.access import commit_accesses
 from cython.cimports.ringfence.core.x86.blocks import enter_block, lookup_block, step_block
 from cython.cimports.ringfence.core.x86.debug import check_code_breakpoints, note_single_step
-from cython.cimports.ringfence.core.x86.escape import LAND_EXIT, LAND_FAULT, _setjmp
+from cython.cimports.ringfence.core.x86.escape import LAND_EXIT, _setjmp
 from cython.cimports.ringfence.core.x86.interrupts import (
     deliver_fault,
     deliver_interrupt,
@@ -35,6 +33,7 @@ from cython.cimports.ringfence.core.x86.interrupts import (
 from cython.cimports.ringfence.core.x86.lapic import lapic_deadline_ns, lapic_pending, lapic_run_timer
 from cython.cimports.ringfence.core.x86.lapic_delivery import lapic_acknowledge
 from cython.cimports.ringfence.core.x86.operands import run_bytes, wrap_rip
+from cython.cimports.ringfence.core.x86.physical import commit_accesses
 from cython.cimports.ringfence.core.x86.state import (
     ACTIVE,
     BLOCK_RIP,
@@ -47,7 +46,6 @@ from cython.cimports.ringfence.core.x86.state import (
     CpuP,
 )
 from cython.cimports.ringfence.core.x86.time import guest_ns
-
 
 
 @cython.cfunc
@@ -155,8 +153,9 @@ def has_event(cpu: CpuP) -> cython.bint:
 def step(cpu: CpuP) -> cython.void:
     """One instruction: under TF, breakpoints, an interrupt shadow, or while its exits are replayed."""
     trap: cython.bint = (cpu.a.rflags & TF) != 0
+    resumed: cython.bint = (cpu.a.rflags & RF) != 0
     shadowed: cython.bint = cpu.a.inhibit_irq != 0
-    if cpu.has_breakpoints and not cpu.a.rflags & RF and not cpu.replay_count:
+    if cpu.has_breakpoints and not resumed and not cpu.replay_count:
         check_code_breakpoints(cpu)
     cpu.is_repeating = 0
     cpu.attention = 1
@@ -168,7 +167,8 @@ def step(cpu: CpuP) -> cython.void:
         cpu.budget -= INSTR_BYTES
         cpu.first = cython.NULL
     commit_accesses(cpu)
-    if cpu.has_breakpoints and not cpu.is_repeating:
+    if resumed and not cpu.is_repeating:
+        # RF holds breakpoints back for one instruction; an IRET that sets it means the next one
         cpu.a.rflags &= ~cython.cast(uint64_t, RF)
     if trap:
         note_single_step(cpu)

@@ -7,23 +7,45 @@ of 16 and 32 bits then copy up to 31 parameters over. 64-bit gates copy none.
 import cython
 from cython.cimports.libc.stdint import uint32_t, uint64_t
 from cython.cimports.ringfence.core.x86.descriptor import (
-    TYPE_CALL_GATE32, Descriptor, dpl_of, gate_offset, gate_selector, is_code, is_conforming, is_long, is_present,
-    type_of)
+    TYPE_CALL_GATE32,
+    Descriptor,
+    dpl_of,
+    gate_offset,
+    gate_selector,
+    is_code,
+    is_conforming,
+    is_long,
+    is_present,
+    type_of,
+)
 from cython.cimports.ringfence.core.x86.far import check_code_segment, check_rip, commit_code
 from cython.cimports.ringfence.core.x86.segments import (
-    check_stack_segment, commit_null, commit_segment, mark_accessed, raise_selector, read_upper,
-    require_descriptor)
+    check_stack_segment,
+    commit_null,
+    commit_segment,
+    mark_accessed,
+    raise_selector,
+    read_upper,
+    require_descriptor,
+)
 from cython.cimports.ringfence.core.x86.stack import (
-    Stack, open_current, open_flat, open_inner, pop_off, push_on, read_inner_stack, read_tss, skip)
+    Stack,
+    open_current,
+    open_flat,
+    open_inner,
+    pop_off,
+    push_on,
+    read_inner_stack,
+    read_tss,
+    skip,
+)
 from cython.cimports.ringfence.core.x86.state import ATTR_DB, ATTR_L, CS, GP, NP, RSP, SS, TS, CpuP
 
 
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-def read_gate(
-    cpu: CpuP, gate: cython.pointer(Descriptor), code: cython.pointer(Descriptor)
-) -> uint64_t:
+def read_gate(cpu: CpuP, gate: cython.pointer(Descriptor), code: cython.pointer(Descriptor)) -> uint64_t:
     """The gate's target: fetches the code segment, returns the offset."""
     upper: uint32_t = 0
     target: uint64_t = gate_offset(gate)
@@ -85,7 +107,11 @@ def size_of(cpu: CpuP, gate: cython.pointer(Descriptor)) -> cython.int:
 @cython.nogil
 @cython.exceptval(check=False)
 def call_same(
-    cpu: CpuP, gate: cython.pointer(Descriptor), code: cython.pointer(Descriptor), target: uint64_t, rip: uint64_t
+    cpu: CpuP,
+    gate: cython.pointer(Descriptor),
+    code: cython.pointer(Descriptor),
+    target: uint64_t,
+    rip: uint64_t,
 ) -> cython.void:
     s: Stack
     size: cython.int = size_of(cpu, gate)
@@ -101,7 +127,11 @@ def call_same(
 @cython.nogil
 @cython.exceptval(check=False)
 def call_inner(
-    cpu: CpuP, gate: cython.pointer(Descriptor), code: cython.pointer(Descriptor), target: uint64_t, rip: uint64_t
+    cpu: CpuP,
+    gate: cython.pointer(Descriptor),
+    code: cython.pointer(Descriptor),
+    target: uint64_t,
+    rip: uint64_t,
 ) -> cython.void:
     stack: Descriptor
     inner: Stack
@@ -111,7 +141,6 @@ def call_inner(
     cpl: cython.int = dpl_of(code.attr)
     size: cython.int = size_of(cpu, gate)
     parameters: cython.int = gate.high & 31
-    k: cython.int
     read_inner_stack(cpu, cpl, cython.address(ss), cython.address(sp))
     check_stack_segment(cpu, ss, cpl, TS, cython.address(stack))
     open_inner(cpu, cython.address(inner), cython.address(stack), sp)
@@ -120,7 +149,7 @@ def call_inner(
     push_on(cpu, cython.address(inner), cpu.a.regs[RSP], size)
     # the last parameter pushed lies lowest: copied from the top down, each slot read once
     skip(cython.address(outer), parameters * size)
-    for k in range(parameters):
+    for _ in range(parameters):
         skip(cython.address(outer), -size)
         push_on(cpu, cython.address(inner), pop_off(cpu, cython.address(outer), size), size)
         skip(cython.address(outer), -size)

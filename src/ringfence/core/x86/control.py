@@ -9,15 +9,44 @@ from cython.cimports.libc.stdint import uint64_t
 from cython.cimports.ringfence.core.x86.access import load, store
 from cython.cimports.ringfence.core.x86.cpuid import cr4_mask
 from cython.cimports.ringfence.core.x86.descriptor import (
-    TYPE_TSS16, TYPE_TSS16_BUSY, is_code64, is_long, type_of)
+    TYPE_TSS16,
+    TYPE_TSS16_BUSY,
+    is_code64,
+    is_long,
+    type_of,
+)
 from cython.cimports.ringfence.core.x86.faults import raise_gp, raise_ud
 from cython.cimports.ringfence.core.x86.lapic import lapic_get_cr8, lapic_set_cr8
 from cython.cimports.ringfence.core.x86.mode import refresh_mode
 from cython.cimports.ringfence.core.x86.operands import ea, get_reg, next_, set_reg
 from cython.cimports.ringfence.core.x86.privilege import end_at_next, require_cpl0, require_umip
 from cython.cimports.ringfence.core.x86.state import (
-    ATTR_L, CR0_AM, CR0_CD, CR0_EM, CR0_ET, CR0_MP, CR0_NE, CR0_NW, CR0_PE, CR0_PG, CR0_TS, CR0_WP, CR4_PAE,
-    CR4_PCIDE, CR4_PGE, CR4_PSE, CR4_SMAP, CR4_SMEP, CS, EFER_LMA, EFER_LME, INSTR_MEMORY, TR, CpuP, InstrP)
+    ATTR_L,
+    CR0_AM,
+    CR0_CD,
+    CR0_EM,
+    CR0_ET,
+    CR0_MP,
+    CR0_NE,
+    CR0_NW,
+    CR0_PE,
+    CR0_PG,
+    CR0_TS,
+    CR0_WP,
+    CR4_PAE,
+    CR4_PCIDE,
+    CR4_PGE,
+    CR4_PSE,
+    CR4_SMAP,
+    CR4_SMEP,
+    CS,
+    EFER_LMA,
+    EFER_LME,
+    INSTR_MEMORY,
+    TR,
+    CpuP,
+    InstrP,
+)
 from cython.cimports.ringfence.core.x86.tlb import flush_tlb
 from cython.cimports.ringfence.core.x86.walk import load_pdptes
 
@@ -48,21 +77,40 @@ def try_pdptes(cpu: CpuP, cr3: uint64_t) -> cython.void:
 @cython.nogil
 @cython.exceptval(check=False)
 def write_cr0(cpu: CpuP, value: uint64_t) -> cython.void:
-    known: uint64_t = (CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD
-                       | cython.cast(uint64_t, CR0_PG))
+    known: uint64_t = (
+        CR0_PE
+        | CR0_MP
+        | CR0_EM
+        | CR0_TS
+        | CR0_NE
+        | CR0_WP
+        | CR0_AM
+        | CR0_NW
+        | CR0_CD
+        | cython.cast(uint64_t, CR0_PG)
+    )
     old: uint64_t = cpu.a.cr0
     tr: cython.int = type_of(cpu.a.seg[TR].attr)
     if value >> 32:
         raise_gp(cpu)
     value = (value & known) | CR0_ET
-    if value & CR0_PG and not value & CR0_PE or value & CR0_NW and not value & CR0_CD:
+    if (value & CR0_PG and not value & CR0_PE) or (value & CR0_NW and not value & CR0_CD):
         raise_gp(cpu)
     if not value & CR0_PG and cpu.a.cr4 & CR4_PCIDE:
         raise_gp(cpu)
     if not value & CR0_PG and is_code64(cpu):
         raise_gp(cpu)
-    if value & CR0_PG and not old & CR0_PG and cpu.a.msr.efer & EFER_LME and (
-            not cpu.a.cr4 & CR4_PAE or cpu.a.seg[CS].attr & ATTR_L or tr == TYPE_TSS16 or tr == TYPE_TSS16_BUSY):
+    if (
+        value & CR0_PG
+        and not old & CR0_PG
+        and cpu.a.msr.efer & EFER_LME
+        and (
+            not cpu.a.cr4 & CR4_PAE
+            or cpu.a.seg[CS].attr & ATTR_L
+            or tr == TYPE_TSS16
+            or tr == TYPE_TSS16_BUSY
+        )
+    ):
         raise_gp(cpu)
     if is_pae(value, cpu.a.cr4, cpu.a.msr.efer) and (value ^ old) & (CR0_PG | CR0_CD | CR0_NW):
         try_pdptes(cpu, cpu.a.cr3)

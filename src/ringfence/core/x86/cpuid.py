@@ -8,22 +8,71 @@ import cython
 from cython.cimports.libc.stdint import uint32_t, uint64_t
 from cython.cimports.libc.string import memcpy, strncmp
 from cython.cimports.ringfence.core.x86._gen_features import (
-    FEATURE_APIC, FEATURE_DE, FEATURE_FSGSBASE, FEATURE_FXSR, FEATURE_MCE, FEATURE_MMX, FEATURE_PAE, FEATURE_PCID, FEATURE_PGE,
-    FEATURE_PSE, FEATURE_SMAP, FEATURE_SMEP, FEATURE_SSE, FEATURE_TSC, FEATURE_UMIP, FEATURE_VME, FEATURE_XSAVE)
+    FEATURE_APIC,
+    FEATURE_DE,
+    FEATURE_FSGSBASE,
+    FEATURE_FXSR,
+    FEATURE_MCE,
+    FEATURE_MMX,
+    FEATURE_PAE,
+    FEATURE_PCID,
+    FEATURE_PGE,
+    FEATURE_PSE,
+    FEATURE_SMAP,
+    FEATURE_SMEP,
+    FEATURE_SSE,
+    FEATURE_TSC,
+    FEATURE_UMIP,
+    FEATURE_VME,
+    FEATURE_XSAVE,
+)
 from cython.cimports.ringfence.core.x86.cpuid import (
-    LEAF_LIMIT, LINEAR_BITS, MODEL_LIMIT, PHYSICAL_BITS, VENDOR_AMD, VENDOR_ANY, XSAVE_BYTES, Leaf, Model,
-    has_feature)
+    LEAF_LIMIT,
+    LINEAR_BITS,
+    MODEL_LIMIT,
+    PHYSICAL_BITS,
+    VENDOR_AMD,
+    VENDOR_ANY,
+    XSAVE_BYTES,
+    Leaf,
+    Model,
+    has_feature,
+)
 from cython.cimports.ringfence.core.x86.lapic import APIC_BASE_ENABLE
 from cython.cimports.ringfence.core.x86.operands import next_
 from cython.cimports.ringfence.core.x86.state import (
-    CR4_DE, CR4_FSGSBASE, CR4_MCE, CR4_OSFXSR, CR4_OSXMMEXCPT, CR4_OSXSAVE, CR4_PAE, CR4_PCE, CR4_PCIDE, CR4_PGE,
-    CR4_PSE, CR4_PVI, CR4_SMAP, CR4_SMEP, CR4_TSD, CR4_UMIP, CR4_VME, RAX, RBX, RCX, RDX, Cpu, CpuP, InstrP)
+    CR4_DE,
+    CR4_FSGSBASE,
+    CR4_MCE,
+    CR4_OSFXSR,
+    CR4_OSXMMEXCPT,
+    CR4_OSXSAVE,
+    CR4_PAE,
+    CR4_PCE,
+    CR4_PCIDE,
+    CR4_PGE,
+    CR4_PSE,
+    CR4_PVI,
+    CR4_SMAP,
+    CR4_SMEP,
+    CR4_TSD,
+    CR4_UMIP,
+    CR4_VME,
+    RAX,
+    RBX,
+    RCX,
+    RDX,
+    Cpu,
+    CpuP,
+    InstrP,
+)
 
 from ringfence.core.x86._gen_models import LEAVES, MODELS
 
 models = cython.declare(Model[MODEL_LIMIT])
 leaves = cython.declare(Leaf[LEAF_LIMIT])
 leaf_count = cython.declare(cython.int, 0)
+
 
 def load_tables() -> None:
     """Copy the generated tables into C arrays; once, at import."""
@@ -145,8 +194,11 @@ def find_constant(
     k: cython.int
     word: cython.int
     for k in range(leaf_count):
-        if (leaves[k].leaf == leaf and (leaves[k].subleaf < 0 or leaves[k].subleaf == subleaf)
-                and (leaves[k].vendor == VENDOR_ANY or leaves[k].vendor == models[cpu.model].vendor)):
+        if (
+            leaves[k].leaf == leaf
+            and (leaves[k].subleaf < 0 or leaves[k].subleaf == subleaf)
+            and (leaves[k].vendor == VENDOR_ANY or leaves[k].vendor == models[cpu.model].vendor)
+        ):
             for word in range(4):
                 value[word] = leaves[k].value[word]
             return
@@ -205,11 +257,10 @@ def query(
     k: cython.int
     for k in range(4):
         value[k] = 0
-    if leaf >> 8 != 0x40_0000:
-        if leaf > (model.last_extended if leaf >= extended else model.last_leaf):
-            if model.vendor == VENDOR_AMD:
-                return
-            leaf = model.last_leaf
+    if leaf >> 8 != 0x40_0000 and leaf > (model.last_extended if leaf >= extended else model.last_leaf):
+        if model.vendor == VENDOR_AMD:
+            return
+        leaf = model.last_leaf
     if leaf == 0:
         value[0] = model.last_leaf
         set_vendor(cpu, value)

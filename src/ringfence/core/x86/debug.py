@@ -8,13 +8,21 @@ instruction. While DR7 enables anything, every access takes the checked path (mo
 import cython
 from cython.cimports.libc.stdint import uint32_t, uint64_t
 from cython.cimports.ringfence.core.x86.debug import (
-    DR6_BD, DR6_BS, DR6_ONES, DR6_WRITABLE, DR7_GD, DR7_ONES, DR7_WRITABLE)
+    DR6_BD,
+    DR6_BS,
+    DR6_ONES,
+    DR6_WRITABLE,
+    DR7_GD,
+    DR7_ONES,
+    DR7_WRITABLE,
+)
 from cython.cimports.ringfence.core.x86.descriptor import LOW_32, is_code64
 from cython.cimports.ringfence.core.x86.faults import raise_fault, raise_gp, raise_ud
 from cython.cimports.ringfence.core.x86.mode import refresh_mode
 from cython.cimports.ringfence.core.x86.operands import next_, set_reg
 from cython.cimports.ringfence.core.x86.privilege import end_at_next, require_cpl0
 from cython.cimports.ringfence.core.x86.state import ACCESS_WRITE, CR4_DE, CS, DB, CpuP, InstrP
+
 
 @cython.cfunc
 @cython.inline
@@ -87,8 +95,11 @@ def check_code_breakpoints(cpu: CpuP) -> cython.void:
 def check_watchpoint(cpu: CpuP, la: uint64_t, size: cython.int, access: cython.int) -> cython.void:
     n: cython.int
     for n in range(4):
-        if (is_enabled(cpu, n) and (kind_of(cpu, n) == 3 or (kind_of(cpu, n) == 1 and access == ACCESS_WRITE))
-                and covers(cpu, n, la, size)):
+        if (
+            is_enabled(cpu, n)
+            and (kind_of(cpu, n) == 3 or (kind_of(cpu, n) == 1 and access == ACCESS_WRITE))
+            and covers(cpu, n, la, size)
+        ):
             pend_trap(cpu, cython.cast(uint64_t, 1) << n)
 
 

@@ -15,7 +15,22 @@ from cython.cimports.ringfence.core.x86.mode import refresh_mode
 from cython.cimports.ringfence.core.x86.operands import next_, peek, push, set_sp
 from cython.cimports.ringfence.core.x86.privilege import end_at_next, iopl_of
 from cython.cimports.ringfence.core.x86.state import (
-    AC, ARITHMETIC, CR0_PE, CR4_PVI, CR4_VME, IF_FLAG, IOPL, RF, RSP, TF, VIF, VIP, VM, CpuP, InstrP)
+    AC,
+    ARITHMETIC,
+    CR0_PE,
+    CR4_PVI,
+    CR4_VME,
+    IF_FLAG,
+    IOPL,
+    RF,
+    RSP,
+    TF,
+    VIF,
+    VIP,
+    VM,
+    CpuP,
+    InstrP,
+)
 
 
 @cython.cfunc

@@ -9,17 +9,40 @@ from cython.cimports.libc.stdint import uint32_t, uint64_t
 from cython.cimports.ringfence.core.x86.access import load
 from cython.cimports.ringfence.core.x86.call_gate import call_through_gate, jump_through_gate
 from cython.cimports.ringfence.core.x86.descriptor import (
-    LOW_32, TYPE_CALL_GATE16, TYPE_CALL_GATE32, TYPE_TASK_GATE, TYPE_TSS16, TYPE_TSS32, Descriptor, dpl_of,
-    gate_selector, is_canonical, is_code, is_conforming, is_long, is_present, is_protected, is_system, is_v86,
-    rpl_of, type_of)
+    LOW_32,
+    TYPE_CALL_GATE16,
+    TYPE_CALL_GATE32,
+    TYPE_TASK_GATE,
+    TYPE_TSS16,
+    TYPE_TSS32,
+    Descriptor,
+    dpl_of,
+    gate_selector,
+    is_canonical,
+    is_code,
+    is_conforming,
+    is_long,
+    is_present,
+    is_protected,
+    is_system,
+    is_v86,
+    rpl_of,
+    type_of,
+)
 from cython.cimports.ringfence.core.x86.faults import raise_gp
 from cython.cimports.ringfence.core.x86.flags import get_rflags
 from cython.cimports.ringfence.core.x86.mode import refresh_mode
 from cython.cimports.ringfence.core.x86.operands import ea, next_rip, wrap_rip
 from cython.cimports.ringfence.core.x86.segments import (
-    commit_real, commit_segment, commit_v86, mark_accessed, raise_selector, require_descriptor)
+    commit_real,
+    commit_segment,
+    commit_v86,
+    mark_accessed,
+    raise_selector,
+    require_descriptor,
+)
 from cython.cimports.ringfence.core.x86.stack import Stack, open_current, push_on
-from cython.cimports.ringfence.core.x86.state import ATTR_DB, ATTR_L, CS, GP, NP, RSP, Cpu, CpuP, InstrP
+from cython.cimports.ringfence.core.x86.state import ATTR_DB, ATTR_L, CS, GP, NP, RSP, CpuP, InstrP
 from cython.cimports.ringfence.core.x86.task import FROM_CALL, FROM_JMP, switch_task, switch_through_gate
 
 
@@ -100,7 +123,11 @@ def go_real(
 @cython.nogil
 @cython.exceptval(check=False)
 def go_code(
-    cpu: CpuP, d: cython.pointer(Descriptor), offset: uint64_t, size: cython.int, is_call: cython.bint,
+    cpu: CpuP,
+    d: cython.pointer(Descriptor),
+    offset: uint64_t,
+    size: cython.int,
+    is_call: cython.bint,
     rip: uint64_t,
 ) -> cython.void:
     """To a code segment, at the same privilege level."""

@@ -8,8 +8,19 @@ always, and SS may be null unless the return is to level 3.
 import cython
 from cython.cimports.libc.stdint import uint32_t, uint64_t
 from cython.cimports.ringfence.core.x86.descriptor import (
-    LOW_32, Descriptor, dpl_of, is_code, is_code64, is_conforming, is_long, is_null, is_present, is_protected,
-    is_v86, rpl_of)
+    LOW_32,
+    Descriptor,
+    dpl_of,
+    is_code,
+    is_code64,
+    is_conforming,
+    is_long,
+    is_null,
+    is_present,
+    is_protected,
+    is_v86,
+    rpl_of,
+)
 from cython.cimports.ringfence.core.x86.eflags import FLAGS_WRITABLE, write_flags
 from cython.cimports.ringfence.core.x86.far import check_rip, commit_code
 from cython.cimports.ringfence.core.x86.faults import raise_gp
@@ -17,12 +28,41 @@ from cython.cimports.ringfence.core.x86.mode import refresh_mode
 from cython.cimports.ringfence.core.x86.operands import next_rip, wrap_rip
 from cython.cimports.ringfence.core.x86.privilege import iopl_of
 from cython.cimports.ringfence.core.x86.segments import (
-    check_stack_segment, commit_null, commit_real, commit_segment, commit_v86, drop_segments, mark_accessed,
-    raise_selector, require_descriptor)
+    check_stack_segment,
+    commit_null,
+    commit_real,
+    commit_segment,
+    commit_v86,
+    drop_segments,
+    mark_accessed,
+    raise_selector,
+    require_descriptor,
+)
 from cython.cimports.ringfence.core.x86.stack import Stack, open_current, pop_off, skip
 from cython.cimports.ringfence.core.x86.state import (
-    ATTR_DB, ATTR_L, CR4_VME, CS, DS, ES, FS, GP, GS, IF_FLAG, IOPL, NP, NT, RF, RSP, SS, TF, VIF, VIP, VM, CpuP,
-    InstrP)
+    ATTR_DB,
+    ATTR_L,
+    CR4_VME,
+    CS,
+    DS,
+    ES,
+    FS,
+    GP,
+    GS,
+    IF_FLAG,
+    IOPL,
+    NP,
+    NT,
+    RF,
+    RSP,
+    SS,
+    TF,
+    VIF,
+    VIP,
+    VM,
+    CpuP,
+    InstrP,
+)
 from cython.cimports.ringfence.core.x86.task import return_from_task
 
 #  What a return takes from the stack.

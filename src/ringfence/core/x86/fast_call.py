@@ -15,8 +15,26 @@ from cython.cimports.ringfence.core.x86.mode import refresh_mode
 from cython.cimports.ringfence.core.x86.operands import next_rip, wrap_rip
 from cython.cimports.ringfence.core.x86.privilege import require_cpl0
 from cython.cimports.ringfence.core.x86.state import (
-    ATTR_DB, ATTR_DPL_SHIFT, ATTR_G, ATTR_L, CR0_PE, CS, EFER_SCE, IF_FLAG, INSTR_REX_W, R11, RCX, RDX, RF, RSP,
-    SS, VM, CpuP, InstrP, Segment)
+    ATTR_DB,
+    ATTR_DPL_SHIFT,
+    ATTR_G,
+    ATTR_L,
+    CR0_PE,
+    CS,
+    EFER_SCE,
+    IF_FLAG,
+    INSTR_REX_W,
+    R11,
+    RCX,
+    RDX,
+    RF,
+    RSP,
+    SS,
+    VM,
+    CpuP,
+    InstrP,
+    Segment,
+)
 
 
 @cython.cfunc

@@ -8,16 +8,63 @@ import cython
 from cython.cimports.libc.stdint import uint32_t, uint64_t
 from cython.cimports.ringfence.core.x86.access import load_system
 from cython.cimports.ringfence.core.x86.descriptor import (
-    TYPE_INTERRUPT_GATE16, TYPE_INTERRUPT_GATE32, TYPE_TASK_GATE, TYPE_TRAP_GATE16, TYPE_TRAP_GATE32, Descriptor,
-    dpl_of, gate_offset, gate_selector, is_canonical, is_code, is_conforming, is_present, is_system, is_v86,
-    parse_descriptor, type_of)
+    TYPE_INTERRUPT_GATE16,
+    TYPE_INTERRUPT_GATE32,
+    TYPE_TASK_GATE,
+    TYPE_TRAP_GATE16,
+    TYPE_TRAP_GATE32,
+    Descriptor,
+    dpl_of,
+    gate_offset,
+    gate_selector,
+    is_canonical,
+    is_code,
+    is_conforming,
+    is_present,
+    is_system,
+    is_v86,
+    parse_descriptor,
+    type_of,
+)
 from cython.cimports.ringfence.core.x86.faults import raise_error
 from cython.cimports.ringfence.core.x86.segments import (
-    check_stack_segment, commit_null, commit_segment, external_bit, mark_accessed, raise_selector, require_descriptor)
+    check_stack_segment,
+    commit_null,
+    commit_segment,
+    external_bit,
+    mark_accessed,
+    raise_selector,
+    require_descriptor,
+)
 from cython.cimports.ringfence.core.x86.stack import (
-    Stack, open_current, open_flat, open_inner, push_on, read_inner_stack, read_tss)
+    Stack,
+    open_current,
+    open_flat,
+    open_inner,
+    push_on,
+    read_inner_stack,
+    read_tss,
+)
 from cython.cimports.ringfence.core.x86.state import (
-    ATTR_DB, ATTR_L, CS, DS, ES, FS, GP, GS, IF_FLAG, NP, NT, RF, RSP, SS, SS_VECTOR, TF, TS, VM, CpuP)
+    ATTR_DB,
+    ATTR_L,
+    CS,
+    DS,
+    ES,
+    FS,
+    GP,
+    GS,
+    IF_FLAG,
+    NP,
+    NT,
+    RF,
+    RSP,
+    SS,
+    TF,
+    TS,
+    VM,
+    CpuP,
+)
 from cython.cimports.ringfence.core.x86.task import FROM_GATE, switch_through_gate
 
 
@@ -72,8 +119,13 @@ def enter_handler(
 @cython.nogil
 @cython.exceptval(check=False)
 def deliver_long(
-    cpu: CpuP, vector: cython.int, is_software: cython.bint, has_error: cython.bint, error: uint32_t,
-    flags: uint64_t, rip: uint64_t,
+    cpu: CpuP,
+    vector: cython.int,
+    is_software: cython.bint,
+    has_error: cython.bint,
+    error: uint32_t,
+    flags: uint64_t,
+    rip: uint64_t,
 ) -> cython.void:
     gate: Descriptor
     code: Descriptor
@@ -123,8 +175,13 @@ def deliver_long(
 @cython.nogil
 @cython.exceptval(check=False)
 def deliver_protected(
-    cpu: CpuP, vector: cython.int, is_software: cython.bint, has_error: cython.bint, error: uint32_t,
-    flags: uint64_t, rip: uint64_t,
+    cpu: CpuP,
+    vector: cython.int,
+    is_software: cython.bint,
+    has_error: cython.bint,
+    error: uint32_t,
+    flags: uint64_t,
+    rip: uint64_t,
 ) -> cython.void:
     gate: Descriptor
     raw: uint64_t
@@ -138,10 +195,13 @@ def deliver_protected(
         raise_idt(cpu, GP, vector)
     if kind == TYPE_TASK_GATE:
         check_gate(cpu, cython.address(gate), vector, is_software)
-        switch_through_gate(
-            cpu, gate_selector(cython.address(gate)), FROM_GATE, flags, rip, has_error, error)
-    elif (kind == TYPE_INTERRUPT_GATE32 or kind == TYPE_TRAP_GATE32
-          or kind == TYPE_INTERRUPT_GATE16 or kind == TYPE_TRAP_GATE16):
+        switch_through_gate(cpu, gate_selector(cython.address(gate)), FROM_GATE, flags, rip, has_error, error)
+    elif (
+        kind == TYPE_INTERRUPT_GATE32
+        or kind == TYPE_TRAP_GATE32
+        or kind == TYPE_INTERRUPT_GATE16
+        or kind == TYPE_TRAP_GATE16
+    ):
         check_gate(cpu, cython.address(gate), vector, is_software)
         enter_gate(cpu, cython.address(gate), has_error, error, flags, rip)
     else:
@@ -152,8 +212,12 @@ def deliver_protected(
 @cython.nogil
 @cython.exceptval(check=False)
 def enter_gate(
-    cpu: CpuP, gate: cython.pointer(Descriptor), has_error: cython.bint, error: uint32_t,
-    flags: uint64_t, rip: uint64_t,
+    cpu: CpuP,
+    gate: cython.pointer(Descriptor),
+    has_error: cython.bint,
+    error: uint32_t,
+    flags: uint64_t,
+    rip: uint64_t,
 ) -> cython.void:
     """A 16- or 32-bit interrupt or trap gate, from protected or virtual-8086 mode."""
     code: Descriptor
@@ -203,4 +267,5 @@ def enter_gate(
         commit_segment(cpu, SS, ss, cython.address(stack))
     cpu.a.regs[RSP] = s.sp
     enter_handler(
-        cpu, cython.address(code), cpl, target, kind == TYPE_INTERRUPT_GATE32 or kind == TYPE_INTERRUPT_GATE16)
+        cpu, cython.address(code), cpl, target, kind == TYPE_INTERRUPT_GATE32 or kind == TYPE_INTERRUPT_GATE16
+    )

@@ -8,19 +8,47 @@ of classes (SDM 6.15, table 6-5) between the second exception, #DF and shutdown.
 import cython
 from cython.cimports.libc.stdint import uint32_t, uint64_t
 from cython.cimports.ringfence.core.x86.access import load_system
-from cython.cimports.ringfence.core.x86.idt import deliver_long, deliver_protected
 from cython.cimports.ringfence.core.x86.debug import DR7_GD
 from cython.cimports.ringfence.core.x86.descriptor import is_long
 from cython.cimports.ringfence.core.x86.flags import get_rflags
+from cython.cimports.ringfence.core.x86.idt import deliver_long, deliver_protected
 from cython.cimports.ringfence.core.x86.interrupts import (
-    CLASS_BENIGN, CLASS_CONTRIBUTORY, CLASS_DOUBLE_FAULT, CLASS_PAGE_FAULT, EVENT_FAULT, EVENT_INTERRUPT,
-    EVENT_SOFTWARE, EVENT_TRAP)
+    CLASS_BENIGN,
+    CLASS_CONTRIBUTORY,
+    CLASS_DOUBLE_FAULT,
+    CLASS_PAGE_FAULT,
+    EVENT_FAULT,
+    EVENT_INTERRUPT,
+    EVENT_SOFTWARE,
+    EVENT_TRAP,
+)
 from cython.cimports.ringfence.core.x86.mode import refresh_mode
 from cython.cimports.ringfence.core.x86.segments import (
-    DELIVERING, DELIVERING_EXTERNAL, commit_real, raise_selector)
+    DELIVERING,
+    DELIVERING_EXTERNAL,
+    commit_real,
+    raise_selector,
+)
 from cython.cimports.ringfence.core.x86.stack import Stack, open_current, push_on
 from cython.cimports.ringfence.core.x86.state import (
-    AC, CR0_PE, CS, DB, DE, DF_VECTOR, GP, IF_FLAG, NMI, NP, PF_VECTOR, RF, RSP, SS_VECTOR, TF, TS, CpuP)
+    AC,
+    CR0_PE,
+    CS,
+    DB,
+    DE,
+    DF_VECTOR,
+    GP,
+    IF_FLAG,
+    NMI,
+    NP,
+    PF_VECTOR,
+    RF,
+    RSP,
+    SS_VECTOR,
+    TF,
+    TS,
+    CpuP,
+)
 
 
 @cython.cfunc

@@ -9,7 +9,7 @@ The TSC counts guest nanoseconds, so the scale is 1: shift 1 left, multiply by o
 
 import cython
 from cython.cimports.libc.stdint import uint32_t, uint64_t
-from cython.cimports.ringfence.core.x86.access import phys_load, phys_store
+from cython.cimports.ringfence.core.x86.physical import phys_load, phys_store
 from cython.cimports.ringfence.core.x86.state import CpuP
 from cython.cimports.ringfence.core.x86.time import CLOCK_REALTIME, clock_ns, guest_ns
 

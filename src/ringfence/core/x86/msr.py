@@ -9,9 +9,24 @@ from cython.cimports.libc.stdint import uint32_t, uint64_t
 from cython.cimports.ringfence.core.exits import EXIT_IPI
 from cython.cimports.ringfence.core.x86._gen_features import FEATURE_LM, FEATURE_NX, FEATURE_SYSCALL
 from cython.cimports.ringfence.core.x86._gen_msr import (
-    MSR_APIC_BASE, MSR_EFER, MSR_FS_BASE, MSR_GS_BASE, MSR_KVM_SYSTEM_TIME, MSR_KVM_SYSTEM_TIME_NEW,
-    MSR_KVM_WALL_CLOCK, MSR_KVM_WALL_CLOCK_NEW, MSR_PRED_CMD, MSR_TSC, MSR_TSC_ADJUST, MSR_TSC_DEADLINE,
-    MSR_UCODE_WRITE, MSR_X2APIC, MSR_X2APIC_LAST, find_field, find_rule)
+    MSR_APIC_BASE,
+    MSR_EFER,
+    MSR_FS_BASE,
+    MSR_GS_BASE,
+    MSR_KVM_SYSTEM_TIME,
+    MSR_KVM_SYSTEM_TIME_NEW,
+    MSR_KVM_WALL_CLOCK,
+    MSR_KVM_WALL_CLOCK_NEW,
+    MSR_PRED_CMD,
+    MSR_TSC,
+    MSR_TSC_ADJUST,
+    MSR_TSC_DEADLINE,
+    MSR_UCODE_WRITE,
+    MSR_X2APIC,
+    MSR_X2APIC_LAST,
+    find_field,
+    find_rule,
+)
 from cython.cimports.ringfence.core.x86.cpuid import has_feature
 from cython.cimports.ringfence.core.x86.descriptor import LOW_32, is_canonical
 from cython.cimports.ringfence.core.x86.faults import raise_gp
@@ -19,12 +34,29 @@ from cython.cimports.ringfence.core.x86.kvm_clock import refresh_clock, set_syst
 from cython.cimports.ringfence.core.x86.lapic import lapic_rdmsr, lapic_set_tsc_offset, lapic_wrmsr
 from cython.cimports.ringfence.core.x86.mode import refresh_mode
 from cython.cimports.ringfence.core.x86.msr_rule import (
-    MSR_CANONICAL, MSR_CONSTANT, MSR_FIELD, MSR_IGNORES_WRITES, MsrRule)
+    MSR_CANONICAL,
+    MSR_CONSTANT,
+    MSR_FIELD,
+    MSR_IGNORES_WRITES,
+    MsrRule,
+)
 from cython.cimports.ringfence.core.x86.mtrr import read_mtrr, write_mtrr
 from cython.cimports.ringfence.core.x86.operands import next_
 from cython.cimports.ringfence.core.x86.privilege import end_at_next, require_cpl0
 from cython.cimports.ringfence.core.x86.state import (
-    CR0_PG, EFER_LMA, EFER_LME, EFER_NXE, EFER_SCE, FS, GS, RAX, RCX, RDX, CpuP, InstrP)
+    CR0_PG,
+    EFER_LMA,
+    EFER_LME,
+    EFER_NXE,
+    EFER_SCE,
+    FS,
+    GS,
+    RAX,
+    RCX,
+    RDX,
+    CpuP,
+    InstrP,
+)
 from cython.cimports.ringfence.core.x86.time import guest_ns, read_tsc
 from cython.cimports.ringfence.core.x86.tlb import flush_tlb
 
@@ -129,7 +161,8 @@ def write_special(cpu: CpuP, index: uint32_t, value: uint64_t) -> cython.bint:
     if index == MSR_TSC or index == MSR_TSC_ADJUST:
         # a write to the TSC moves TSC_ADJUST along, so both are the one offset
         lapic_set_tsc_offset(
-            cython.address(cpu.a.lapic), value - guest_ns(cpu) if index == MSR_TSC else value)
+            cython.address(cpu.a.lapic), value - guest_ns(cpu) if index == MSR_TSC else value
+        )
         refresh_clock(cpu)
         cpu.attention = 1
         return True

@@ -6,8 +6,14 @@ Caches are not modelled, so these registers only remember what is legal to write
 import cython
 from cython.cimports.libc.stdint import uint32_t, uint64_t
 from cython.cimports.ringfence.core.x86._gen_msr import (
-    MSR_MTRR_DEF_TYPE, MSR_MTRR_FIX4K, MSR_MTRR_FIX16K, MSR_MTRR_FIX64K_00000, MSR_MTRR_VARIABLE,
-    MSR_MTRR_VARIABLE_LAST, MSR_PAT)
+    MSR_MTRR_DEF_TYPE,
+    MSR_MTRR_FIX4K,
+    MSR_MTRR_FIX16K,
+    MSR_MTRR_FIX64K_00000,
+    MSR_MTRR_VARIABLE,
+    MSR_MTRR_VARIABLE_LAST,
+    MSR_PAT,
+)
 from cython.cimports.ringfence.core.x86.cpuid import PHYSICAL_BITS
 from cython.cimports.ringfence.core.x86.state import CpuP
 

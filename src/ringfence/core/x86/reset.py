@@ -4,18 +4,31 @@ The first instruction is at FFFFFFF0h: real mode, with CS's base still at FFFF00
 """
 
 import cython
-from cython.cimports.libc.stdint import uint32_t, uint64_t
+from cython.cimports.libc.stdint import uint32_t
 from cython.cimports.libc.string import memset
 from cython.cimports.ringfence.core.x86.cpuid import PHYSICAL_BITS, signature_of
 from cython.cimports.ringfence.core.x86.debug import DR6_ONES, DR7_ONES
-from cython.cimports.ringfence.core.x86.descriptor import (
-    ATTR_DATA_RW, TYPE_LDT, TYPE_TSS32_BUSY)
+from cython.cimports.ringfence.core.x86.descriptor import ATTR_DATA_RW, TYPE_LDT, TYPE_TSS32_BUSY
 from cython.cimports.ringfence.core.x86.flags import set_arithmetic_flags
 from cython.cimports.ringfence.core.x86.lapic import lapic_reset
 from cython.cimports.ringfence.core.x86.mode import refresh_mode
 from cython.cimports.ringfence.core.x86.mtrr import PAT_RESET
 from cython.cimports.ringfence.core.x86.state import (
-    ACTIVE, ATTR_CODE, ATTR_P, CR0_CD, CR0_ET, CR0_NW, CS, LDTR, RDX, STATE_VERSION, TR, WAIT_SIPI, CpuP, Segment)
+    ACTIVE,
+    ATTR_CODE,
+    ATTR_P,
+    CR0_CD,
+    CR0_ET,
+    CR0_NW,
+    CS,
+    LDTR,
+    RDX,
+    STATE_VERSION,
+    TR,
+    WAIT_SIPI,
+    CpuP,
+    Segment,
+)
 from cython.cimports.ringfence.core.x86.tlb import flush_tlb
 
 

@@ -9,14 +9,42 @@ import cython
 from cython.cimports.libc.stdint import uint32_t, uint64_t
 from cython.cimports.ringfence.core.x86.access import load_system, store_system
 from cython.cimports.ringfence.core.x86.descriptor import (
-    ATTR_DATA_RW, ATTR_V86, Descriptor, dpl_of, is_code, is_code64, is_conforming, is_null, is_present,
-    is_protected, is_readable, is_v86, is_writable_data, parse_descriptor, rpl_of)
+    ATTR_DATA_RW,
+    ATTR_V86,
+    Descriptor,
+    dpl_of,
+    is_code,
+    is_code64,
+    is_conforming,
+    is_null,
+    is_present,
+    is_protected,
+    is_readable,
+    is_v86,
+    is_writable_data,
+    parse_descriptor,
+    rpl_of,
+)
 from cython.cimports.ringfence.core.x86.faults import raise_error
 from cython.cimports.ringfence.core.x86.mode import refresh_mode
 from cython.cimports.ringfence.core.x86.segments import external_bit
 from cython.cimports.ringfence.core.x86.state import (
-    ATTR_ACCESSED, ATTR_NULL, ATTR_P, ATTR_S, DS, ES, FS, GP, GS, LDTR, NP, SS, SS_VECTOR, CpuP, Segment)
-
+    ATTR_ACCESSED,
+    ATTR_NULL,
+    ATTR_P,
+    ATTR_S,
+    DS,
+    ES,
+    FS,
+    GP,
+    GS,
+    LDTR,
+    NP,
+    SS,
+    SS_VECTOR,
+    CpuP,
+    Segment,
+)
 
 
 @cython.cfunc

@@ -17,7 +17,20 @@ from cython.cimports.ringfence.core.x86.privilege import end_at_next, iopl_of
 from cython.cimports.ringfence.core.x86.segments import commit_v86
 from cython.cimports.ringfence.core.x86.stack import Stack, open_current, push_on
 from cython.cimports.ringfence.core.x86.state import (
-    BP, BR, CR4_VME, CS, DB, IF_FLAG, IOPL, OF_VECTOR, RSP, TF, VIF, CpuP, InstrP)
+    BP,
+    BR,
+    CR4_VME,
+    CS,
+    DB,
+    IF_FLAG,
+    IOPL,
+    OF_VECTOR,
+    RSP,
+    TF,
+    VIF,
+    CpuP,
+    InstrP,
+)
 from cython.cimports.ringfence.core.x86.task import is_redirected
 
 
@@ -96,6 +109,7 @@ def bound(cpu: CpuP, i: InstrP) -> cython.void:
     la: uint64_t = ea(cpu, i, 2 * size, 0)
     index: int64_t = sign_extend(get_reg(cpu, i.reg, size), 8 * size)
     if index < sign_extend(load(cpu, la, size), 8 * size) or (
-            index > sign_extend(load(cpu, la + size, size), 8 * size)):
+        index > sign_extend(load(cpu, la + size, size), 8 * size)
+    ):
         raise_fault(cpu, BR)
     next_(cpu, i)

@@ -8,12 +8,38 @@ from cython.cimports.libc.stdint import uint32_t, uint64_t
 from cython.cimports.ringfence.core.x86.access import load, store
 from cython.cimports.ringfence.core.x86.decode import entry_info
 from cython.cimports.ringfence.core.x86.descriptor import (
-    TYPE_CALL_GATE16, TYPE_CALL_GATE32, TYPE_LDT, TYPE_TASK_GATE, TYPE_TSS16, TYPE_TSS16_BUSY, TYPE_TSS32,
-    TYPE_TSS32_BUSY, Descriptor, dpl_of, is_code, is_conforming, is_long, is_null, is_readable, is_system,
-    is_writable_data, rpl_of, type_of)
+    TYPE_CALL_GATE16,
+    TYPE_CALL_GATE32,
+    TYPE_LDT,
+    TYPE_TASK_GATE,
+    TYPE_TSS16,
+    TYPE_TSS16_BUSY,
+    TYPE_TSS32,
+    TYPE_TSS32_BUSY,
+    Descriptor,
+    dpl_of,
+    is_code,
+    is_conforming,
+    is_long,
+    is_null,
+    is_readable,
+    is_system,
+    is_writable_data,
+    rpl_of,
+    type_of,
+)
 from cython.cimports.ringfence.core.x86.faults import raise_ud
 from cython.cimports.ringfence.core.x86.flags import set_zf
-from cython.cimports.ringfence.core.x86.operands import ea, get_reg, next_, peek, push, set_reg, stack_address, wrap_sp
+from cython.cimports.ringfence.core.x86.operands import (
+    ea,
+    get_reg,
+    next_,
+    peek,
+    push,
+    set_reg,
+    stack_address,
+    wrap_sp,
+)
 from cython.cimports.ringfence.core.x86.privilege import end_at_next
 from cython.cimports.ringfence.core.x86.segments import load_segment, moved_sp, read_descriptor
 from cython.cimports.ringfence.core.x86.state import CS, INSTR_MEMORY, RSP, SS, CpuP, InstrP

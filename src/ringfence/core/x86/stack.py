@@ -6,14 +6,34 @@ pointer when all went well: slots below the old stack pointer are nobody's data.
 """
 
 import cython
-from cython.cimports.libc.stdint import uint32_t, uint64_t
-from cython.cimports.ringfence.core.x86.access import load_as, load_system, store_as
+from cython.cimports.libc.stdint import uint8_t, uint32_t, uint64_t
+from cython.cimports.ringfence.core.x86.access import load_as, load_system, peek_host, poke_host, store_as
 from cython.cimports.ringfence.core.x86.descriptor import (
-    TYPE_TSS32, TYPE_TSS32_BUSY, Descriptor, is_canonical, is_code64, is_within, type_of)
+    TYPE_TSS32,
+    TYPE_TSS32_BUSY,
+    Descriptor,
+    is_canonical,
+    is_code64,
+    is_within,
+    type_of,
+)
 from cython.cimports.ringfence.core.x86.segments import raise_selector
 from cython.cimports.ringfence.core.x86.stack import Stack, view_at
 from cython.cimports.ringfence.core.x86.state import (
-    ATTR_DB, ATTR_NULL, RSP, SS, SS_VECTOR, TR, TS, VIEW_SUPERVISOR, CpuP, Segment)
+    ATTR_DB,
+    ATTR_NULL,
+    PAGE_BYTES,
+    RSP,
+    SS,
+    SS_VECTOR,
+    TLB_ENTRIES,
+    TR,
+    TS,
+    VIEW_SUPERVISOR,
+    CpuP,
+    Segment,
+    TlbEntry,
+)
 
 
 @cython.cfunc
@@ -91,7 +111,13 @@ def slot_address(cpu: CpuP, s: cython.pointer(Stack), offset: uint64_t, size: cy
 @cython.exceptval(check=False)
 def push_on(cpu: CpuP, s: cython.pointer(Stack), value: uint64_t, size: cython.int) -> cython.void:
     offset: uint64_t = (s.sp - size) & s.mask
-    store_as(cpu, slot_address(cpu, s, offset, size), value, size, s.view)
+    la: uint64_t = slot_address(cpu, s, offset, size)
+    entry: cython.pointer(TlbEntry) = cython.address(cpu.tlb[s.view][1][(la >> 12) & (TLB_ENTRIES - 1)])
+    if la - entry.tag <= cython.cast(uint64_t, PAGE_BYTES - size):
+        # SAFETY: a hit in the write TLB, and the slot lies within the page
+        poke_host(cython.cast(cython.pointer(uint8_t), la + entry.addend), value, size)
+    else:
+        store_as(cpu, la, value, size, s.view)
     s.sp = (s.sp & ~s.mask) | offset
 
 
@@ -100,7 +126,14 @@ def push_on(cpu: CpuP, s: cython.pointer(Stack), value: uint64_t, size: cython.i
 @cython.exceptval(check=False)
 def pop_off(cpu: CpuP, s: cython.pointer(Stack), size: cython.int) -> uint64_t:
     offset: uint64_t = s.sp & s.mask
-    value: uint64_t = load_as(cpu, slot_address(cpu, s, offset, size), size, s.view)
+    la: uint64_t = slot_address(cpu, s, offset, size)
+    value: uint64_t
+    entry: cython.pointer(TlbEntry) = cython.address(cpu.tlb[s.view][0][(la >> 12) & (TLB_ENTRIES - 1)])
+    if la - entry.tag <= cython.cast(uint64_t, PAGE_BYTES - size):
+        # SAFETY: a hit in the read TLB, and the slot lies within the page
+        value = peek_host(cython.cast(cython.pointer(uint8_t), la + entry.addend), size)
+    else:
+        value = load_as(cpu, la, size, s.view)
     s.sp = (s.sp & ~s.mask) | ((offset + size) & s.mask)
     return value
 

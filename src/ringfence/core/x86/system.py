@@ -11,7 +11,18 @@ from cython.cimports.ringfence.core.x86.faults import raise_gp, raise_ud
 from cython.cimports.ringfence.core.x86.operands import ea, get_reg, next_, set_reg
 from cython.cimports.ringfence.core.x86.privilege import end_at_next, require_cpl0
 from cython.cimports.ringfence.core.x86.state import (
-    CR4_FSGSBASE, CR4_PCIDE, CR4_TSD, FS, GS, HALTED, RAX, RCX, RDX, CpuP, InstrP)
+    CR4_FSGSBASE,
+    CR4_PCIDE,
+    CR4_TSD,
+    FS,
+    GS,
+    HALTED,
+    RAX,
+    RCX,
+    RDX,
+    CpuP,
+    InstrP,
+)
 from cython.cimports.ringfence.core.x86.time import read_tsc
 from cython.cimports.ringfence.core.x86.tlb import flush_page, flush_tlb
 

@@ -4,15 +4,31 @@ import cython
 from cython.cimports.libc.stdint import uint32_t, uint64_t
 from cython.cimports.ringfence.core.x86.access import check_write, load, store, store_system
 from cython.cimports.ringfence.core.x86.descriptor import (
-    TYPE_BUSY, TYPE_LDT, TYPE_TSS16, TYPE_TSS32, Descriptor, is_canonical, is_code64, is_long, is_null, is_present,
-    is_system, type_of)
+    TYPE_BUSY,
+    TYPE_LDT,
+    TYPE_TSS16,
+    TYPE_TSS32,
+    Descriptor,
+    is_canonical,
+    is_code64,
+    is_long,
+    is_null,
+    is_present,
+    is_system,
+    type_of,
+)
 from cython.cimports.ringfence.core.x86.faults import raise_gp
 from cython.cimports.ringfence.core.x86.operands import ea, get_reg, next_, set_reg
 from cython.cimports.ringfence.core.x86.privilege import end_at_next, require_cpl0, require_umip
 from cython.cimports.ringfence.core.x86.segments import (
-    commit_null, commit_segment, raise_selector, read_upper, require_descriptor)
-from cython.cimports.ringfence.core.x86.state import (
-    GP, INSTR_MEMORY, LDTR, NP, TR, CpuP, InstrP, Table)
+    commit_null,
+    commit_segment,
+    raise_selector,
+    read_upper,
+    require_descriptor,
+)
+from cython.cimports.ringfence.core.x86.state import GP, INSTR_MEMORY, LDTR, NP, TR, CpuP, InstrP
+from cython.cimports.ringfence.core.x86.state_parts import Table
 
 
 @cython.cfunc

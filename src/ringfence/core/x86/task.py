@@ -10,26 +10,77 @@ from cython.cimports.libc.stdint import uint32_t, uint64_t
 from cython.cimports.ringfence.core.x86.access import check_write_system, load_system, store_system
 from cython.cimports.ringfence.core.x86.debug import DR6_BT, check_port_breakpoints, pend_trap
 from cython.cimports.ringfence.core.x86.descriptor import (
-    TYPE_BUSY, TYPE_LDT, TYPE_TSS16, TYPE_TSS16_BUSY, TYPE_TSS32, TYPE_TSS32_BUSY, Descriptor, dpl_of, is_code,
-    is_conforming, is_null, is_present, is_system, is_v86, rpl_of, type_of)
+    TYPE_BUSY,
+    TYPE_LDT,
+    TYPE_TSS16,
+    TYPE_TSS16_BUSY,
+    TYPE_TSS32,
+    TYPE_TSS32_BUSY,
+    Descriptor,
+    dpl_of,
+    is_code,
+    is_conforming,
+    is_null,
+    is_present,
+    is_system,
+    is_v86,
+    rpl_of,
+    type_of,
+)
 from cython.cimports.ringfence.core.x86.faults import raise_gp
 from cython.cimports.ringfence.core.x86.flags import get_rflags, set_arithmetic_flags
 from cython.cimports.ringfence.core.x86.mode import refresh_mode
 from cython.cimports.ringfence.core.x86.segments import (
-    check_data_segment, check_stack_segment, commit_null, commit_segment, commit_v86, mark_accessed,
-    raise_selector, read_descriptor, require_descriptor)
+    check_data_segment,
+    check_stack_segment,
+    commit_null,
+    commit_segment,
+    commit_v86,
+    mark_accessed,
+    raise_selector,
+    read_descriptor,
+    require_descriptor,
+)
 from cython.cimports.ringfence.core.x86.stack import Stack, open_current, push_on, read_tss
 from cython.cimports.ringfence.core.x86.state import (
-    ARITHMETIC, ATTR_NULL, CR0_PE, CR0_PG, CR0_TS, CR4_PAE, CS, DS, ES, FS, GP, GS, IOPL, LDTR, NP, NT, RSP,
-    SS, TR, TS, VM, CpuP, Segment)
+    ARITHMETIC,
+    ATTR_NULL,
+    CR0_PE,
+    CR0_PG,
+    CR0_TS,
+    CR4_PAE,
+    CS,
+    DS,
+    ES,
+    FS,
+    GP,
+    GS,
+    IOPL,
+    LDTR,
+    NP,
+    NT,
+    RSP,
+    SS,
+    TR,
+    TS,
+    VM,
+    CpuP,
+    Segment,
+)
 from cython.cimports.ringfence.core.x86.task import FROM_CALL, FROM_GATE, FROM_IRET, FROM_JMP
 from cython.cimports.ringfence.core.x86.tlb import flush_tlb
 from cython.cimports.ringfence.core.x86.walk import load_pdptes
 
 #  What a TSS holds of a task; registers and segments in the order of the encoding.
 NewTask = cython.struct(
-    cr3=uint64_t, rip=uint64_t, flags=uint64_t, regs=uint64_t[8], selectors=uint32_t[6], ldt=uint32_t,
-    trap=cython.bint)
+    cr3=uint64_t,
+    rip=uint64_t,
+    flags=uint64_t,
+    regs=uint64_t[8],
+    selectors=uint32_t[6],
+    ldt=uint32_t,
+    trap=cython.bint,
+)
 
 
 @cython.cfunc
@@ -120,8 +171,13 @@ def check_task(cpu: CpuP, d: cython.pointer(Descriptor)) -> cython.void:
 @cython.nogil
 @cython.exceptval(check=False)
 def switch_task(
-    cpu: CpuP, d: cython.pointer(Descriptor), cause: cython.int, flags: uint64_t, rip: uint64_t,
-    has_error: cython.bint, error: uint32_t,
+    cpu: CpuP,
+    d: cython.pointer(Descriptor),
+    cause: cython.int,
+    flags: uint64_t,
+    rip: uint64_t,
+    has_error: cython.bint,
+    error: uint32_t,
 ) -> cython.void:
     new: NewTask
     s: Stack
@@ -221,8 +277,11 @@ def load_task_segments(cpu: CpuP, new: cython.pointer(NewTask)) -> cython.void:
         refresh_mode(cpu)
         return
     require_descriptor(cpu, cs, TS, cython.address(d))
-    if not is_code(d.attr) or dpl_of(d.attr) > rpl_of(cs) or (
-            not is_conforming(d.attr) and dpl_of(d.attr) != rpl_of(cs)):
+    if (
+        not is_code(d.attr)
+        or dpl_of(d.attr) > rpl_of(cs)
+        or (not is_conforming(d.attr) and dpl_of(d.attr) != rpl_of(cs))
+    ):
         raise_selector(cpu, TS, cs)
     if not is_present(d.attr):
         raise_selector(cpu, NP, cs)
@@ -241,8 +300,13 @@ def load_task_segments(cpu: CpuP, new: cython.pointer(NewTask)) -> cython.void:
 @cython.nogil
 @cython.exceptval(check=False)
 def switch_through_gate(
-    cpu: CpuP, selector: uint32_t, cause: cython.int, flags: uint64_t, rip: uint64_t,
-    has_error: cython.bint, error: uint32_t,
+    cpu: CpuP,
+    selector: uint32_t,
+    cause: cython.int,
+    flags: uint64_t,
+    rip: uint64_t,
+    has_error: cython.bint,
+    error: uint32_t,
 ) -> cython.void:
     d: Descriptor
     kind: cython.int
