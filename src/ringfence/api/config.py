@@ -52,6 +52,7 @@ class MachineConfig:
         net: a NIC's backend: ``none``, ``loopback`` or ``pcap=FILE``.
         debug_exit: the port of an isa-debug-exit device; None for none.
         test_device: plug in the device that kvm-unit-tests wants.
+        virtio_console: plug in a virtio console, the guest's hvc0, beside the serial port.
         raw_at: start ``kernel`` as real-mode code at this address, below 1 MiB.
 
     Raises:
@@ -69,6 +70,7 @@ class MachineConfig:
     net: str = "none"
     debug_exit: int | None = None
     test_device: bool = False
+    virtio_console: bool = False
     raw_at: int | None = None
 
     def __post_init__(self) -> None:

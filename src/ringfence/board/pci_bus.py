@@ -16,6 +16,7 @@ from ringfence.devices.pci.assign import Window, assign
 from ringfence.devices.pci.host_bridge import ConfigPorts, EcamWindow, host_bridge
 from ringfence.devices.pci.root import PciRoot
 from ringfence.devices.virtio.blk import VirtioBlk
+from ringfence.devices.virtio.console import VirtioConsole
 from ringfence.devices.virtio.device import VirtioDevice
 from ringfence.devices.virtio.net import VirtioNet
 from ringfence.devices.virtio.rng import VirtioRng
@@ -52,6 +53,10 @@ class PciBus:
         self._interrupts = interrupts
         self._post = post
         self._backends: list[DiskBackend | NetworkBackend] = []
+        #: the guest's hvc0, where it has one
+        self.console: VirtioConsole | None = None
+        #: takes what the guest writes there
+        self.console_output: Callable[[bytes], object] = _discard
         self.root = PciRoot(mmio, pio, interrupts.intx)
         self.ecam = EcamWindow(self.root)
         self.root.add(host_bridge())
@@ -61,6 +66,9 @@ class PciBus:
                 self._add_disk(number, disk)
             if config.net_config is not None:
                 self._add_net(config.net_config)
+            if config.virtio_console:
+                self.console = VirtioConsole("console0", self._take_console_output)
+                self._add(self.console)
         except BaseException:
             self.close()
             raise
@@ -86,6 +94,9 @@ class PciBus:
         while self._backends:
             self._backends.pop().close()
 
+    def _take_console_output(self, data: bytes) -> None:
+        self.console_output(data)
+
     def _add(self, device: VirtioDevice) -> None:
         self.root.add(VirtioPci(device, self._memory, self._interrupts.send_msi, self._post))
 
@@ -102,3 +113,7 @@ class PciBus:
             backend = Pcap(backend, net.capture)
         self._backends.append(backend)
         self._add(VirtioNet("net0", backend, MAC))
+
+
+def _discard(data: bytes) -> None:
+    """Nobody listens."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 import uuid
 
-from ringfence import __version__
+from ringfence.version import __version__
 from ringfence.board import memory_map as mm
 from ringfence.board.acpi.table import with_checksum
 from ringfence.board.memory_map import MemoryMap

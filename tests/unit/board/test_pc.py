@@ -107,6 +107,17 @@ def test_pci_functions_are_ready(make: MakeBoard, tmp_path: Path) -> None:
         assert board.mmio.find(bar, 4) is not None
 
 
+def test_a_virtio_console_is_there_when_asked_for(make: MakeBoard) -> None:
+    assert make().pci.console is None
+    board = make(virtio_console=True)
+    assert board.mmio.read(0xE000_0000 + (2 << 15), 4) == 0x1043_1AF4
+    said = bytearray()
+    board.pci.console_output = said.extend
+    assert board.pci.console is not None
+    board.pci.console.write_config(8, b"!\0\0\0")  # emergency write: needs no queue
+    assert said == b"!"
+
+
 def test_both_ways_to_configuration_space_agree(make: MakeBoard) -> None:
     board = make()
     board.pio.write(0xCF8, 4, 0x8000_0800)
