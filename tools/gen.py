@@ -40,6 +40,7 @@ from cython.cimports.ringfence.core.x86.flags import truncate
 from cython.cimports.ringfence.core.x86.move import *
 from cython.cimports.ringfence.core.x86.operands import *
 from cython.cimports.ringfence.core.x86.semantics import *
+from cython.cimports.ringfence.core.x86.shifts import *
 from cython.cimports.ringfence.core.x86.pushpop import *
 from cython.cimports.ringfence.core.x86.state import CpuP, InstrP
 
@@ -50,7 +51,10 @@ IMMEDIATES = {
 }  # fmt: skip
 IMM_ENTER = 7
 IMM_TWO_BYTES = 8
-ATTRIBUTES = ["lock", "i64", "o64", "d64", "f64", "end", "rep", "pm", "noea", "noseg", "lahf", "cpl0"]
+ATTRIBUTES = [
+    "lock", "i64", "o64", "d64", "f64", "end", "rep", "pm", "noea", "noseg", "lahf", "cpl0",
+    "norexb",
+]  # fmt: skip
 
 
 def immediate_kind(row: Row) -> int:
@@ -88,7 +92,7 @@ def info(row: Row, features: dict[str, int]) -> bytes:
         "<BBBbBBBBBBBBHBB",
         row.prefix, row.map, row.opcode, row.digit, max(row.exact, 0), row.exact >= 0,
         immediate_kind(row), row.vex, row.form, width_kind(row), byte_registers,
-        row.has_modrm or row.has_low_register * 2, attributes,
+        row.has_modrm | row.has_low_register * 2 | ("By" in row.operands) * 4, attributes,
         features[row.feature] if row.feature else 255, 0,
     )  # fmt: skip
 

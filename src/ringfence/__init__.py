@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ringfence.version import __version__
+
 if TYPE_CHECKING:
     from ringfence.vmm.machine import Machine
     from ringfence.vmm.outcome import Kind, Outcome
 
-__version__ = "0.1.0"
 __all__ = ["Kind", "Machine", "Outcome", "__version__"]
 
 _HOMES = {"Machine": "machine", "Outcome": "outcome", "Kind": "outcome"}

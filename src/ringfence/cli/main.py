@@ -15,7 +15,7 @@ from typing import NoReturn
 
 import click
 
-from ringfence import __version__
+from ringfence.version import __version__
 from ringfence.errors import RingfenceError
 from ringfence.vmm.outcome import BUG_STATUS, USER_ERROR_STATUS, status_lines
 

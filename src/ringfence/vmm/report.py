@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from ringfence import __version__
+from ringfence.version import __version__
 from ringfence.core.exits import Reason
 from ringfence.metrics import VcpuMetrics
 from ringfence.vmm.outcome import Outcome

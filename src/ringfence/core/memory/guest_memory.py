@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable
 
 import cython
-from cython.cimports.libc.stdint import uint8_t, uint64_t, uintptr_t
+from cython.cimports.libc.stdint import uint8_t, uint64_t
 from cython.cimports.libc.stdlib import calloc, free
 from cython.cimports.libc.string import memset
 from cython.cimports.ringfence.core.memory.map import (

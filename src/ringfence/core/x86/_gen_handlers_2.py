@@ -19,6 +19,7 @@ from cython.cimports.ringfence.core.x86.flags import truncate
 from cython.cimports.ringfence.core.x86.move import *
 from cython.cimports.ringfence.core.x86.operands import *
 from cython.cimports.ringfence.core.x86.semantics import *
+from cython.cimports.ringfence.core.x86.shifts import *
 from cython.cimports.ringfence.core.x86.pushpop import *
 from cython.cimports.ringfence.core.x86.state import CpuP, InstrP
 

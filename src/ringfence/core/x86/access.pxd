@@ -18,14 +18,9 @@ cdef void check_write_system(Cpu* cpu, uint64_t la, int size) noexcept nogil
 cdef void load_bytes(Cpu* cpu, uint64_t la, uint8_t* to, int size) noexcept nogil
 cdef void store_bytes(Cpu* cpu, uint64_t la, const uint8_t* data, int size) noexcept nogil
 cdef uint8_t* probe(Cpu* cpu, uint64_t la, int is_write, uint64_t* room) noexcept nogil
-cdef bint phys_load(Cpu* cpu, uint64_t gpa, int size, uint64_t* value) noexcept nogil
-cdef bint phys_store(Cpu* cpu, uint64_t gpa, int size, uint64_t value) noexcept nogil
-cdef uint64_t io_read(Cpu* cpu, uint32_t port, int size) noexcept nogil
-cdef void io_write(Cpu* cpu, uint32_t port, int size, uint64_t value) noexcept nogil
 cdef uint64_t fetch_gpa(Cpu* cpu, uint64_t la) noexcept nogil
 cdef bint is_canonical(Cpu* cpu, uint64_t la) noexcept nogil
 cdef uint64_t page_of(Cpu* cpu, uint64_t la, int access, int view) noexcept nogil
-cdef void commit_accesses(Cpu* cpu) noexcept nogil
 
 cdef extern from *:
     """

@@ -4,15 +4,36 @@ On plain RAM they are one host compare-and-swap each, LOCK prefix or not.
 """
 
 import cython
-from cython.cimports.libc.stdint import int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from cython.cimports.libc.stdint import (
+    uint8_t,
+    uint32_t,
+    uint64_t,
+)
 from cython.cimports.ringfence.core.x86.access import (
-    bounce, cas, check_write, load, peek_host, poke_host, probe_write, rmw_finish, rmw_slow, store)
-from cython.cimports.ringfence.core.x86.faults import raise_gp, raise_ud
-from cython.cimports.ringfence.core.x86.flags import set_zf, sign_extend
+    bounce,
+    cas,
+    check_write,
+    load,
+    peek_host,
+    probe_write,
+    rmw_finish,
+    rmw_slow,
+    store,
+)
+from cython.cimports.ringfence.core.x86.faults import raise_gp
+from cython.cimports.ringfence.core.x86.flags import set_zf
 from cython.cimports.ringfence.core.x86.operands import ea, get_reg, next_, set_reg
 from cython.cimports.ringfence.core.x86.semantics import sem_add, sem_sub
-from cython.cimports.ringfence.core.x86.state import INSTR_MEMORY, INSTR_REX_W, RAX, RBX, RCX, RDX, CpuP, InstrP
-
+from cython.cimports.ringfence.core.x86.state import (
+    INSTR_MEMORY,
+    INSTR_REX_W,
+    RAX,
+    RBX,
+    RCX,
+    RDX,
+    CpuP,
+    InstrP,
+)
 
 
 @cython.cfunc

@@ -2,12 +2,13 @@
 """
 
 import cython
-from cython.cimports.libc.stdint import int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from cython.cimports.libc.stdint import (
+    uint64_t,
+)
 from cython.cimports.ringfence.core.x86.faults import raise_fault
 from cython.cimports.ringfence.core.x86.flags import get_af, get_cf, set_flags_explicit
 from cython.cimports.ringfence.core.x86.operands import next_, set_reg
 from cython.cimports.ringfence.core.x86.state import DE, RAX, CpuP, InstrP
-
 
 
 @cython.cfunc

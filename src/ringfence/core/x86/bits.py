@@ -2,14 +2,42 @@
 """
 
 import cython
-from cython.cimports.libc.stdint import int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from cython.cimports.libc.stdint import (
+    int16_t,
+    int32_t,
+    int64_t,
+    uint8_t,
+    uint32_t,
+    uint64_t,
+)
+from cython.cimports.ringfence.core.x86.access import (
+    bounce,
+    cas,
+    load,
+    peek_host,
+    probe_write,
+    rmw_finish,
+    rmw_slow,
+)
 from cython.cimports.ringfence.core.x86.bits import getrandom
-from cython.cimports.ringfence.core.x86.access import bounce, cas, load, peek_host, poke_host, probe_write, rmw_finish, rmw_slow
-from cython.cimports.ringfence.core.x86.flags import set_cf, set_flags_explicit, set_arithmetic_flags
-from cython.cimports.ringfence.core.x86.operands import ea, ea_offset, get_reg, linear, next_, set_reg, wrap_ea
+from cython.cimports.ringfence.core.x86.flags import set_arithmetic_flags, set_cf
+from cython.cimports.ringfence.core.x86.operands import (
+    ea,
+    ea_offset,
+    get_reg,
+    linear,
+    next_,
+    set_reg,
+    wrap_ea,
+)
 from cython.cimports.ringfence.core.x86.semantics import sem_crc32_8
-from cython.cimports.ringfence.core.x86.state import EA_BASE64, EA_FLAT32, EA_FLAT64, INSTR_LOCK, INSTR_MEMORY, CpuP, InstrP
-
+from cython.cimports.ringfence.core.x86.state import (
+    EA_FLAT32,
+    EA_FLAT64,
+    INSTR_MEMORY,
+    CpuP,
+    InstrP,
+)
 
 
 @cython.cfunc

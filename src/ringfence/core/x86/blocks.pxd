@@ -19,10 +19,10 @@ cdef struct BlockCache:
     Block step                  # the block of a single step, decoded anew each time
     Instr step_instrs[2]
 
+ctypedef BlockCache* BlockCacheP
+
 cdef BlockCache* new_block_cache() noexcept
 cdef void free_block_cache(BlockCache* cache) noexcept
 cdef Block* lookup_block(Cpu* cpu) noexcept nogil
 cdef Block* step_block(Cpu* cpu) noexcept nogil
 cdef void enter_block(Cpu* cpu, Block* block) noexcept nogil
-cdef void code_written(Cpu* cpu, uint64_t gpa, uint64_t size) noexcept nogil
-cdef void flush_blocks(Cpu* cpu) noexcept nogil

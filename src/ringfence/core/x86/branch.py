@@ -5,14 +5,26 @@ chain when it is known. A conditional branch not taken falls through inside its 
 """
 
 import cython
-from cython.cimports.libc.stdint import int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from cython.cimports.libc.stdint import (
+    uint16_t,
+    uint32_t,
+    uint64_t,
+)
 from cython.cimports.ringfence.core.x86.access import load
 from cython.cimports.ringfence.core.x86.branch import near_target
-from cython.cimports.ringfence.core.x86.operands import (
-    branch_to, dispatch, ea, get_reg, jump_near, next_rip, peek, push, set_sp)
-from cython.cimports.ringfence.core.x86.state import INSTR_MEMORY, RCX, RSP, CpuP, InstrP
 from cython.cimports.ringfence.core.x86.flags import get_zf
-
+from cython.cimports.ringfence.core.x86.operands import (
+    branch_to,
+    dispatch,
+    ea,
+    get_reg,
+    jump_near,
+    next_rip,
+    peek,
+    push,
+    set_sp,
+)
+from cython.cimports.ringfence.core.x86.state import INSTR_MEMORY, RCX, RSP, CpuP, InstrP
 
 
 @cython.cfunc

@@ -11,26 +11,3 @@ cdef enum DecodeResult:
 
 cdef EntryInfo* entry_info(int entry) noexcept nogil
 cdef int decode(Cpu* cpu, uint32_t mode, const uint8_t* code, int available, Instr* i) noexcept nogil
-
-# What a scan has found so far.
-cdef struct Scan:
-    const uint8_t* code
-    int available
-    int at                      # bytes consumed
-    int is_truncated
-    int is_64
-    int opsize
-    int adsize
-    int lock
-    int rep                     # F2, F3 or 0: the last one counts
-    int seg                     # override, or -1
-    int rex
-    int vex
-    int vex_l
-    int vvvv
-    int map
-    int opcode
-    int modrm
-    int width_z                 # log2 of the size of Iz
-
-ctypedef Scan* ScanP

@@ -7,14 +7,10 @@ memory or raises: a failure is a result, and an undefined instruction is one tha
 
 import cython
 from cython.cimports.libc.stdint import (
-    int8_t,
-    int16_t,
-    int32_t,
     int64_t,
     uint8_t,
     uint16_t,
     uint32_t,
-    uint64_t,
 )
 from cython.cimports.libc.string import memcpy, memset
 from cython.cimports.ringfence.core.x86._gen_dispatch import fill_handlers
@@ -23,8 +19,6 @@ from cython.cimports.ringfence.core.x86.decode import (
     DECODE_TRUNCATED,
     DECODED,
     DECODED_END,
-    Scan,
-    ScanP,
 )
 from cython.cimports.ringfence.core.x86.decode_table import (
     ATTRIBUTE_D64,
@@ -32,28 +26,27 @@ from cython.cimports.ringfence.core.x86.decode_table import (
     ATTRIBUTE_F64,
     ATTRIBUTE_I64,
     ATTRIBUTE_LOCK,
-    ATTRIBUTE_NOEA,
-    ATTRIBUTE_NOSEG,
+    ATTRIBUTE_NOREXB,
     ATTRIBUTE_O64,
     ATTRIBUTE_PM,
     ENTRY_LIMIT,
-    IMM_BYTE,
-    IMM_ENTER,
-    IMM_FAR,
     IMM_NONE,
-    IMM_OFFSET,
-    IMM_TWO_BYTES,
-    IMM_V,
-    IMM_WORD,
     EntryInfo,
     EntryInfoP,
     HandlerSet,
     Root,
 )
 from cython.cimports.ringfence.core.x86.faults import raise_ud
+from cython.cimports.ringfence.core.x86.scan import (
+    Scan,
+    ScanP,
+    scan_immediate,
+    scan_memory,
+    scan_opcode,
+    scan_prefixes,
+)
 from cython.cimports.ringfence.core.x86.state import (
     BLOCK_RIP,
-    CS,
     DS,
     EA_BASE64,
     EA_FLAT32,
@@ -61,7 +54,6 @@ from cython.cimports.ringfence.core.x86.state import (
     EA_GENERAL,
     ES,
     FS,
-    GS,
     INSTR_LOCK,
     INSTR_MEMORY,
     INSTR_OPSIZE,
@@ -74,12 +66,9 @@ from cython.cimports.ringfence.core.x86.state import (
     MODE_CODE_MASK,
     MODE_FLAT,
     MODE_PROTECTED,
-    RBP,
-    RSP,
     SS,
     ZERO,
     CpuP,
-    Handler,
     InstrP,
 )
 
@@ -125,126 +114,6 @@ def entry_info(entry: cython.int) -> EntryInfoP:
 
 
 @cython.cfunc
-@cython.inline
-@cython.nogil
-@cython.exceptval(check=False)
-def next_byte(s: ScanP) -> cython.int:
-    """The next byte of code; past the end it is 0 and the scan is marked truncated."""
-    if s.at >= s.available:
-        s.is_truncated = 1
-        return 0
-    s.at += 1
-    return s.code[s.at - 1]
-
-
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
-def next_value(s: ScanP, size: cython.int) -> uint64_t:
-    value: uint64_t = 0
-    k: cython.int
-    for k in range(size):
-        value |= cython.cast(uint64_t, next_byte(s)) << (8 * k)
-    return value
-
-
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
-def next_signed(s: ScanP, size: cython.int) -> int64_t:
-    value: uint64_t = next_value(s, size)
-    return cython.cast(int64_t, value << (64 - 8 * size)) >> (64 - 8 * size)
-
-
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
-def scan_prefixes(s: ScanP, is_64: cython.bint) -> cython.int:
-    """Legacy and REX prefixes; returns the first byte that is neither."""
-    byte: cython.int
-    while True:
-        byte = next_byte(s)
-        if byte == 0x66:
-            s.opsize = 1
-        elif byte == 0x67:
-            s.adsize = 1
-        elif byte == 0xF0:
-            s.lock = 1
-        elif byte == 0xF2 or byte == 0xF3:
-            s.rep = byte
-        elif byte == 0x2E or byte == 0x36 or byte == 0x3E or byte == 0x26:
-            if not is_64:
-                s.seg = (byte >> 3) & 3
-        elif byte == 0x64 or byte == 0x65:
-            s.seg = byte - 0x60
-        elif is_64 and byte & 0xF0 == 0x40:
-            # REX counts only right before the opcode
-            s.rex = byte
-            continue
-        else:
-            return byte
-        s.rex = 0
-        if s.is_truncated or s.at > 14:
-            return 0
-
-
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
-def scan_vex(s: ScanP, byte: cython.int) -> cython.bint:
-    """A VEX prefix, first byte read. False: undefined (used with 66 F2 F3 LOCK REX, or no such map)."""
-    second: cython.int = next_byte(s)
-    third: cython.int
-    if s.opsize or s.rep or s.lock or s.rex:
-        return False
-    s.vex = 1
-    if byte == 0xC5:
-        s.rex = 0x40 | (4 if not second & 0x80 else 0)
-        third = second & 0x7F
-        s.map = 1
-    else:
-        s.rex = 0x40 | ((second >> 5) ^ 7)
-        s.map = second & 31
-        third = next_byte(s)
-        if third & 0x80:
-            s.rex |= 8
-        if s.map < 1 or s.map > 3:
-            return False
-    s.vvvv = ((third >> 3) & 15) ^ 15
-    s.vex_l = (third >> 2) & 1
-    if third & 3 == 1:
-        s.opsize = 1
-    elif third & 3 == 2:
-        s.rep = 0xF3
-    elif third & 3 == 3:
-        s.rep = 0xF2
-    return True
-
-
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
-def scan_opcode(s: ScanP, byte: cython.int, mode: uint32_t) -> cython.bint:
-    """Map and opcode. False: undefined."""
-    is_64: cython.bint = (mode & MODE_CODE_MASK) == MODE_CODE64
-    s.map = 0
-    if byte == 0x0F:
-        byte = next_byte(s)
-        s.map = 1
-        if byte == 0x38 or byte == 0x3A:
-            s.map = 2 if byte == 0x38 else 3
-            byte = next_byte(s)
-    elif byte == 0xC4 or byte == 0xC5:
-        # LES and LDS outside 64-bit mode, unless what would be ModRM names a register
-        if is_64 or (s.at < s.available and s.code[s.at] >= 0xC0 and mode & MODE_PROTECTED):
-            if not scan_vex(s, byte):
-                return False
-            byte = next_byte(s)
-    s.opcode = byte
-    return True
-
-
-@cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
 def fits(cpu: CpuP, s: ScanP, e: EntryInfoP, mode: uint32_t) -> cython.bint:
@@ -271,7 +140,12 @@ def fits(cpu: CpuP, s: ScanP, e: EntryInfoP, mode: uint32_t) -> cython.bint:
         return False
     if e.attributes & ATTRIBUTE_PM and not mode & MODE_PROTECTED:
         return False
+    if e.attributes & ATTRIBUTE_NOREXB and s.rex & 1:
+        return False
     if e.vex == 1 and s.vex_l:
+        return False
+    if e.vex and s.vvvv and not e.has_modrm & 4:
+        # SDM vol. 2, 2.3.5.6: where it names no register, vvvv must be 1111b
         return False
     return e.feature == 255 or (cpu.features[e.feature >> 6] >> (e.feature & 63)) & 1
 
@@ -291,70 +165,6 @@ def find_entry(cpu: CpuP, s: ScanP, mode: uint32_t) -> cython.int:
         if fits(cpu, s, cython.address(infos[candidates[k]]), mode):
             return candidates[k]
     return -1
-
-
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
-def scan_memory(s: ScanP, i: InstrP) -> cython.void:
-    """ModRM's memory forms: SDM vol. 2, tables 2-1 and 2-2."""
-    mod: cython.int = s.modrm >> 6
-    rm: cython.int = s.modrm & 7
-    sib: cython.int
-    i.seg = DS
-    if i.asize == 2:
-        scan_memory_16(s, i, mod, rm)
-        return
-    i.base = rm | ((s.rex & 1) << 3)
-    if rm == 4:
-        sib = next_byte(s)
-        i.base = (sib & 7) | ((s.rex & 1) << 3)
-        i.index = ((sib >> 3) & 7) | ((s.rex & 2) << 2)
-        i.scale = sib >> 6
-        if i.index == 4:
-            i.index = ZERO
-            i.scale = 0
-        if sib & 7 == 5 and mod == 0:
-            i.base = ZERO
-            i.disp = cython.cast(int32_t, next_signed(s, 4))
-            return
-    elif rm == 5 and mod == 0:
-        i.base = ZERO
-        i.disp = cython.cast(int32_t, next_signed(s, 4))
-        if s.is_64:
-            i.base = BLOCK_RIP
-        return
-    if i.base == RSP or i.base == RBP:
-        i.seg = SS
-    if mod == 1:
-        i.disp = cython.cast(int32_t, next_signed(s, 1))
-    elif mod == 2:
-        i.disp = cython.cast(int32_t, next_signed(s, 4))
-
-
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
-def scan_memory_16(s: ScanP, i: InstrP, mod: cython.int, rm: cython.int) -> cython.void:
-    """[BX+SI] [BX+DI] [BP+SI] [BP+DI] [SI] [DI] [BP] [BX]."""
-    if rm < 4:
-        i.base = 3 if rm < 2 else RBP
-        i.index = 6 + (rm & 1)
-    elif rm < 6:
-        i.base = 2 + rm
-    elif rm == 6:
-        if mod == 0:
-            i.disp = cython.cast(int32_t, next_signed(s, 2))
-            return
-        i.base = RBP
-    else:
-        i.base = 3
-    if i.base == RBP:
-        i.seg = SS
-    if mod == 1:
-        i.disp = cython.cast(int32_t, next_signed(s, 1))
-    elif mod == 2:
-        i.disp = cython.cast(int32_t, next_signed(s, 2))
 
 
 @cython.cfunc
@@ -391,32 +201,6 @@ def operand_width(s: ScanP, e: EntryInfoP, mode: uint32_t) -> cython.int:
     if e.prefix == 0x66 and e.map == 2 and e.opcode & 0xFE == 0xF0:
         return 1 if is_wide else 2
     return 2 if is_wide else 1
-
-
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
-def scan_immediate(s: ScanP, e: EntryInfoP, i: InstrP) -> cython.void:
-    size: cython.int = 1 << i.width
-    if e.imm_kind == IMM_BYTE:
-        i.imm = next_signed(s, 1)
-    elif e.imm_kind == IMM_WORD:
-        i.imm = cython.cast(int64_t, next_value(s, 2))
-    elif e.imm_kind == IMM_V:
-        i.imm = next_signed(s, size)
-    elif e.imm_kind == IMM_FAR:
-        i.imm = cython.cast(int64_t, next_value(s, size))
-        i.imm |= cython.cast(int64_t, next_value(s, 2) << 32)
-    elif e.imm_kind == IMM_OFFSET:
-        i.imm = cython.cast(int64_t, next_value(s, i.asize))
-    elif e.imm_kind == IMM_ENTER:
-        i.imm = cython.cast(int64_t, next_value(s, 2))
-        i.imm2 = cython.cast(uint32_t, next_value(s, 1))
-    elif e.imm_kind == IMM_TWO_BYTES:
-        i.imm = cython.cast(int64_t, next_value(s, 1))
-        i.imm2 = cython.cast(uint32_t, next_value(s, 1))
-    else:
-        i.imm = next_signed(s, 2 if s.width_z == 1 else 4)
 
 
 @cython.cfunc

@@ -19,6 +19,7 @@ cdef enum Attribute:
     ATTRIBUTE_NOSEG = 1 << 9
     ATTRIBUTE_LAHF = 1 << 10
     ATTRIBUTE_CPL0 = 1 << 11
+    ATTRIBUTE_NOREXB = 1 << 12
 
 cdef enum Immediate:
     IMM_NONE = 0
@@ -43,7 +44,7 @@ cdef struct EntryInfo:
     uint8_t form                # 0 any, 1 memory, 2 register
     uint8_t width_kind          # 0 by operand size, 1 byte, 2 32 or 64 bits by REX.W
     uint8_t byte_registers      # 1 reg, 2 rm, 4 the opcode's: is a byte register
-    uint8_t has_modrm           # bit 0; bit 1: the opcode's low three bits name a register
+    uint8_t has_modrm           # bit 0; bit 1: the opcode's low three bits name a register; bit 2: VEX.vvvv does
     uint16_t attributes
     uint8_t feature             # number in cpu.features, or 255
     uint8_t pad

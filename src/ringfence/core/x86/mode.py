@@ -5,7 +5,7 @@ descriptor: it recomputes what decoding depends on, the TLB view and the need to
 """
 
 import cython
-from cython.cimports.libc.stdint import uint32_t, uint64_t
+from cython.cimports.libc.stdint import uint32_t
 from cython.cimports.ringfence.core.x86.state import (
     AC,
     ATTR_CODE,

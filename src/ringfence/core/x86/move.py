@@ -2,14 +2,22 @@
 """
 
 import cython
-from cython.cimports.libc.stdint import int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from cython.cimports.libc.stdint import (
+    uint8_t,
+    uint32_t,
+    uint64_t,
+)
 from cython.cimports.ringfence.core.x86.access import check_read, load
 from cython.cimports.ringfence.core.x86.faults import raise_ud
 from cython.cimports.ringfence.core.x86.flags import (
-    get_cf, get_rflags, set_arithmetic_flags, set_cf, get_of, ARITHMETIC)
-from cython.cimports.ringfence.core.x86.operands import ea, linear, next_, next_rip, wrap_ea
-from cython.cimports.ringfence.core.x86.state import DF, OF, RAX, RBX, RDX, CpuP, InstrP
-
+    get_cf,
+    get_of,
+    get_rflags,
+    set_arithmetic_flags,
+    set_cf,
+)
+from cython.cimports.ringfence.core.x86.operands import ea, linear, next_, wrap_ea
+from cython.cimports.ringfence.core.x86.state import DF, RAX, RBX, CpuP, InstrP
 
 
 @cython.cfunc

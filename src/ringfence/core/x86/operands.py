@@ -1,7 +1,7 @@
 """Memory operands where something can fail: segment bases, limits and types (SDM vol. 3, 5.3-5.5)."""
 
 import cython
-from cython.cimports.libc.stdint import uint16_t, uint32_t, uint64_t
+from cython.cimports.libc.stdint import uint32_t, uint64_t
 from cython.cimports.ringfence.core.x86.access import is_canonical
 from cython.cimports.ringfence.core.x86.faults import raise_error, raise_gp
 from cython.cimports.ringfence.core.x86.operands import ea_offset, jump, wrap_ea
@@ -17,10 +17,7 @@ from cython.cimports.ringfence.core.x86.state import (
     GP,
     MODE_CODE64,
     MODE_CODE_MASK,
-    MODE_FLAT,
     MODE_PROTECTED,
-    MODE_STACK32,
-    MODE_V86,
     SS,
     SS_VECTOR,
     CpuP,

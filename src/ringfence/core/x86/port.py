@@ -4,13 +4,25 @@ The permission check (IOPL, then the I/O bitmap of the TSS) is check_io() of tas
 """
 
 import cython
-from cython.cimports.libc.stdint import int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from cython.cimports.ringfence.core.x86.access import check_write, commit_accesses, io_read, io_write, load, store
-from cython.cimports.ringfence.core.x86.operands import dispatch, get_reg, next_rip, rip_of, set_address_reg, set_reg, wrap_ea
+from cython.cimports.libc.stdint import (
+    uint8_t,
+    uint16_t,
+    uint32_t,
+    uint64_t,
+)
+from cython.cimports.ringfence.core.x86.access import check_write, load, store
+from cython.cimports.ringfence.core.x86.operands import (
+    get_reg,
+    next_rip,
+    rip_of,
+    set_address_reg,
+    set_reg,
+    wrap_ea,
+)
+from cython.cimports.ringfence.core.x86.physical import commit_accesses, io_read, io_write
 from cython.cimports.ringfence.core.x86.state import RAX, RCX, RDI, RDX, RSI, CpuP, InstrP
 from cython.cimports.ringfence.core.x86.string import is_repeated, source, step, target
 from cython.cimports.ringfence.core.x86.task import check_io
-
 
 
 @cython.cfunc

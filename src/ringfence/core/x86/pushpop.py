@@ -2,13 +2,34 @@
 """
 
 import cython
-from cython.cimports.libc.stdint import int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from cython.cimports.libc.stdint import (
+    uint16_t,
+    uint64_t,
+)
 from cython.cimports.ringfence.core.x86.access import check_write, load, store
 from cython.cimports.ringfence.core.x86.operands import (
-    ea, ea_offset, get_reg, linear, next_, peek, pop, push, set_reg, set_sp, stack_address, wrap_ea, wrap_sp)
+    ea,
+    ea_offset,
+    get_reg,
+    linear,
+    next_,
+    peek,
+    push,
+    set_reg,
+    set_sp,
+    stack_address,
+    wrap_ea,
+    wrap_sp,
+)
 from cython.cimports.ringfence.core.x86.state import (
-    EA_FLAT32, EA_FLAT64, INSTR_MEMORY, MODE_STACK32, RBP, RSP, CpuP, InstrP)
-
+    EA_FLAT32,
+    EA_FLAT64,
+    INSTR_MEMORY,
+    RBP,
+    RSP,
+    CpuP,
+    InstrP,
+)
 
 
 @cython.cfunc

@@ -6,6 +6,7 @@ from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, u
 from ringfence.core.exits cimport Exit
 from ringfence.core.memory.map cimport MemoryMap
 from ringfence.core.x86.lapic cimport Lapic
+from ringfence.core.x86.state_parts cimport Fxsave, Msrs, Segment, Table
 
 cdef extern from "<setjmp.h>" nogil:
     ctypedef struct jmp_buf:
@@ -59,20 +60,6 @@ cdef enum:
     ATTR_DB = 1 << 14
     ATTR_G = 1 << 15
     ATTR_NULL = 1 << 16         # loaded with a null selector: any use faults
-
-cdef struct Segment:
-    uint64_t base
-    uint32_t limit              # in bytes, granularity applied
-    uint32_t attr
-    uint16_t selector
-    uint16_t pad0
-    uint32_t pad1
-
-cdef struct Table:
-    uint64_t base
-    uint16_t limit
-    uint16_t pad0
-    uint32_t pad1
 
 cdef enum Flag:
     CF = 1 << 0
@@ -147,44 +134,6 @@ cdef enum:                      # vectors of exceptions
     MF = 16
     AC_VECTOR = 17
     XM = 19
-
-# Model-specific registers that have state of their own (the APIC's are in Lapic).
-cdef struct Msrs:
-    uint64_t efer
-    uint64_t star
-    uint64_t lstar
-    uint64_t cstar
-    uint64_t sfmask
-    uint64_t kernel_gs_base
-    uint64_t tsc_aux
-    uint64_t sysenter_cs
-    uint64_t sysenter_esp
-    uint64_t sysenter_eip
-    uint64_t pat
-    uint64_t misc_enable
-    uint64_t debugctl
-    uint64_t kvm_system_time
-    uint64_t kvm_wall_clock
-    uint64_t mtrr_def_type
-    uint64_t mtrr_fixed[11]
-    uint64_t mtrr_variable[16]
-    uint64_t spec_ctrl
-    uint64_t spare[15]
-
-# The FXSAVE image (SDM vol. 1, table 10-2): x87, MMX, MXCSR and XMM live in it.
-cdef struct Fxsave:
-    uint16_t fcw
-    uint16_t fsw
-    uint8_t ftw                 # abridged: one bit a register, 1 = not empty
-    uint8_t pad0
-    uint16_t fop
-    uint64_t fip
-    uint64_t fdp
-    uint32_t mxcsr
-    uint32_t mxcsr_mask
-    uint8_t st[128]             # ST0..ST7 / MM0..MM7, 16 bytes each
-    uint8_t xmm[256]
-    uint8_t pad1[96]
 
 cdef enum Activity:
     ACTIVE = 0

@@ -6,17 +6,41 @@ an interrupt finds the instruction restartable where it stands.
 """
 
 import cython
-from cython.cimports.libc.stdint import int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from cython.cimports.libc.stdint import (
+    int32_t,
+    int64_t,
+    uint8_t,
+    uint16_t,
+    uint32_t,
+    uint64_t,
+)
 from cython.cimports.libc.string import memcpy, memset
-from cython.cimports.ringfence.core.x86.access import commit_accesses, load, probe, store
+from cython.cimports.ringfence.core.x86.access import load, probe, store
 from cython.cimports.ringfence.core.x86.flags import get_zf
 from cython.cimports.ringfence.core.x86.operands import (
-    get_reg, next_, rip_of, set_address_reg, set_reg, string_address, wrap_ea)
+    get_reg,
+    next_,
+    rip_of,
+    set_address_reg,
+    set_reg,
+    string_address,
+    wrap_ea,
+)
+from cython.cimports.ringfence.core.x86.physical import commit_accesses
 from cython.cimports.ringfence.core.x86.semantics import sem_sub
 from cython.cimports.ringfence.core.x86.state import (
-    DF, ES, INSTR_BYTES, INSTR_REP, INSTR_REPNE, RAX, RCX, RDI, RSI, CpuP, InstrP)
-
-
+    DF,
+    ES,
+    INSTR_BYTES,
+    INSTR_REP,
+    INSTR_REPNE,
+    RAX,
+    RCX,
+    RDI,
+    RSI,
+    CpuP,
+    InstrP,
+)
 from cython.cimports.ringfence.core.x86.string import CMPS, LODS, MOVS, SCAS, STOS
 
 

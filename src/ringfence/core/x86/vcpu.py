@@ -5,19 +5,14 @@ GIL for as long as guest code runs.
 """
 
 import cython
-from cython.cimports.libc.stdint import int64_t, uint8_t, uint32_t, uint64_t
-from cython.cimports.libc.string import memcpy, memset
+from cython.cimports.libc.stdint import uint32_t, uint64_t
+from cython.cimports.libc.string import memcpy
 from cython.cimports.ringfence.core.engine.interpret import BUDGET, run
 from cython.cimports.ringfence.core.host.low_memory import map_low, unmap_low
 from cython.cimports.ringfence.core.memory.guest_memory import GuestMemory
 from cython.cimports.ringfence.core.memory.map import RegionP, find_region
-from cython.cimports.ringfence.core.x86.blocks import (
-    BlockCache,
-    code_written,
-    flush_blocks,
-    free_block_cache,
-    new_block_cache,
-)
+from cython.cimports.ringfence.core.x86.blocks import BlockCache, free_block_cache, new_block_cache
+from cython.cimports.ringfence.core.x86.code_pages import code_written
 from cython.cimports.ringfence.core.x86.cpuid import set_model
 from cython.cimports.ringfence.core.x86.flags import get_rflags, set_arithmetic_flags
 from cython.cimports.ringfence.core.x86.local_apic import wrap_lapic
@@ -25,7 +20,6 @@ from cython.cimports.ringfence.core.x86.mode import refresh_mode
 from cython.cimports.ringfence.core.x86.reset import reset_cpu
 from cython.cimports.ringfence.core.x86.state import (
     ACCESS_READ,
-    ACTIVE,
     ARITHMETIC,
     CR0_PG,
     CR4_PAE,
@@ -35,7 +29,6 @@ from cython.cimports.ringfence.core.x86.state import (
     STATE_VERSION,
     TLB_ENTRIES,
     VIEW_SUPERVISOR,
-    VM,
     Arch,
     Cpu,
     CpuP,
@@ -44,6 +37,7 @@ from cython.cimports.ringfence.core.x86.state import (
 from cython.cimports.ringfence.core.x86.thunk import limit_features, open_thunks
 from cython.cimports.ringfence.core.x86.tlb import flush_tlb
 from cython.cimports.ringfence.core.x86.walk import Walk, load_pdptes, walk
+from cython.cimports.ringfence.core.x86.xsave_legacy import sanitize_fpu
 
 from ringfence.core.x86._gen_models import MODELS
 from ringfence.errors import HostError, UserError
@@ -308,6 +302,7 @@ class Vcpu:
             raise ValueError("an FXSAVE image has 512 bytes")
         image: cython.p_char = value
         memcpy(cython.address(self.cpu.a.fx), image, 512)
+        sanitize_fpu(self.cpu)
 
     def save(self) -> bytes:
         """The architectural state, in one piece."""
@@ -326,6 +321,7 @@ class Vcpu:
         ):
             raise ValueError("not a processor state of this version")
         memcpy(cython.address(self.cpu.a), image, cython.sizeof(Arch))
+        sanitize_fpu(self.cpu)
         self.cpu.replay_count = 0
         self.cpu.is_delivering = 0
         self._refresh()

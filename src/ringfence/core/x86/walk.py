@@ -10,9 +10,8 @@ allowed: a walk that faults leaves the tables as they are.
 """
 
 import cython
-from cython.cimports.libc.stdint import uint8_t, uint32_t, uint64_t
-from cython.cimports.ringfence.core.memory.map import Region, find_region
-from cython.cimports.ringfence.core.x86.access import phys_load, phys_store
+from cython.cimports.libc.stdint import uint32_t, uint64_t
+from cython.cimports.ringfence.core.x86.physical import phys_load, phys_store
 from cython.cimports.ringfence.core.x86.state import (
     ACCESS_FETCH,
     ACCESS_WRITE,
