@@ -38,6 +38,8 @@ def fingerprint() -> str:
     return digest.hexdigest()
 
 
+# before setup(): a wheel takes the file in
+(CORE / "_fingerprint.py").write_text(f'"""Written by setup.py."""\n\nBUILT_FROM = "{fingerprint()}"\n')
 extensions = [
     Extension(
         ".".join(p.relative_to(ROOT / "src").with_suffix("").parts),
@@ -55,4 +57,3 @@ setup(
     ),
     options={"build_ext": {"parallel": os.cpu_count() or 1}},
 )
-(CORE / "_fingerprint.py").write_text(f'"""Written by setup.py."""\n\nBUILT_FROM = "{fingerprint()}"\n')
