@@ -15,6 +15,8 @@ from x86_table import Row
 #: operand codes by what ModRM.rm can be
 MEMORY_OR_REGISTER = "EWQ"
 REGISTER_ONLY = "RUN"
+#: mnemonics without an operand that shows their operand size
+IMPLIED_SIZE = {"cbw", "cwd", "pusha", "popa", "push", "pop", "pushf", "popf", "retf", "iret"}
 
 
 @dataclass(frozen=True)
@@ -74,17 +76,21 @@ def has_size(row: Row, letters: str) -> bool:
     return any(re.fullmatch(rf"[A-Z][{letters}]|[er]AX", operand) for operand in row.operands)
 
 
+def follows_operand_size(row: Row) -> bool:
+    """Whether 66 makes the row another size."""
+    is_implied = row.mnemonic in IMPLIED_SIZE or row.attributes & {"d64", "f64"}
+    return bool(is_implied) or has_size(row, "vzp")
+
+
 def widths(row: Row, mode: int) -> list[int]:
     """Operand sizes worth a variant of their own."""
     found = [32]
-    if row.mnemonic in ("cbw", "cwd"):
-        found = [16, 32]
-    elif has_size(row, "vz"):
+    if follows_operand_size(row):
         found = [32] if row.mnemonic == "bswap" else [16, 32]
     elif not has_size(row, "y"):
         return [0]
-    if row.prefix == 0x66 and has_size(row, "v"):
-        found = [16] if mode != 16 else [32]
+    if row.prefix in (1, 0x66) and has_size(row, "v"):
+        found = [16] if (row.prefix == 1) == (mode == 16) else [32]
     return found + ([64] if mode == 64 else [])
 
 
@@ -120,6 +126,8 @@ def immediate_bytes(row: Row, variant: Variant) -> int:
             total += 2 if width == 16 else 4
         elif operand == "Iv":
             total += width // 8
+        elif operand == "Ap":
+            total += width // 8 + 2
         elif operand in ("Ob", "Ov"):
             total += variant.mode // 8
     return total
@@ -188,6 +196,12 @@ def vex(row: Row, variant: Variant, choice: Choice) -> bytes:
     return bytes([0xC4, second, (bits & 8) << 4 | (choice.vvvv ^ 15) << 3 | pp])
 
 
+def needs_66(row: Row, variant: Variant) -> bool:
+    """Whether the operand size has to be changed; a mandatory 66 is written apart."""
+    default = 16 if variant.mode == 16 else 32
+    return variant.width == 48 - default and row.prefix != 0x66 and follows_operand_size(row)
+
+
 def encode(row: Row, variant: Variant, choice: Choice) -> bytes:
     """The instruction's bytes."""
     tail = (modrm(row, choice) if row.has_modrm else b"") + immediates(row, variant, choice)
@@ -200,7 +214,7 @@ def encode(row: Row, variant: Variant, choice: Choice) -> bytes:
         return head + vex(row, variant, choice) + opcode + tail
     if variant.is_locked:
         head += b"\xf0"
-    if (variant.width == 16) == (variant.mode != 16) and variant.width in (16, 32) and row.prefix != 0x66:
+    if needs_66(row, variant):
         head += b"\x66"
     if row.prefix > 1:
         head += bytes([row.prefix])

@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 
 from assemble import rm_operand
-from case import ARITHMETIC, CF, DATA, FLAGS, GENERAL, NONE, OF, RCX, Outcome
+from case import ARITHMETIC, CF, FLAGS, GENERAL, NONE, OF, RCX, Outcome
 from float_state import MXCSR_OFFSET, ST_OFFSET, XMM_OFFSET
 from generate import Sample
 
@@ -49,13 +49,10 @@ def undefined_register(sample: Sample) -> int:
     if "zerosrc" not in sample.row.attributes:
         return -1
     # SDM vol. 2, BSF and BSR: the destination is undefined if the source is 0
-    bits = (1 << sample.variant.width) - 1
-    if sample.target:
-        at = sample.target - DATA - sample.case.window_at
-        source = int.from_bytes(sample.case.window[at : at + 8], "little")
-    else:
-        source = sample.case.regs[sample.choice.rm]
-    return sample.choice.reg if source & bits == 0 else -1
+    source = (
+        int.from_bytes(sample.operand, "little") if sample.operand else sample.case.regs[sample.choice.rm]
+    )
+    return sample.choice.reg if source & (1 << sample.variant.width) - 1 == 0 else -1
 
 
 def undefined_state(sample: Sample, judge: Outcome) -> set[str]:
@@ -82,8 +79,8 @@ def fx_parts(fx: bytes) -> dict[str, object]:
     return found
 
 
-def differences(sample: Sample, judge: Outcome, ours: Outcome) -> list[str]:
-    """Each part that differs: what the judge has, what we have."""
+def differences(sample: Sample, judge: Outcome, ours: Outcome, flags: int = ARITHMETIC) -> list[str]:
+    """Each part that differs: what the judge has, what we have. `flags` is a mask of those compared."""
     found = []
 
     def check(name: str, theirs: object, own: object) -> None:
@@ -102,7 +99,7 @@ def differences(sample: Sample, judge: Outcome, ours: Outcome) -> list[str]:
     for number, name in enumerate(GENERAL):
         if number != skipped or judge.vector != NONE:
             check(name, judge.regs[number], ours.regs[number])
-    defined = ARITHMETIC if judge.vector != NONE else ARITHMETIC & ~undefined_flags(sample)
+    defined = flags if judge.vector != NONE else flags & ~undefined_flags(sample)
     check("rflags", judge.rflags & defined, ours.rflags & defined)
     if judge.fx != ours.fx:
         ours_fx = fx_parts(ours.fx)
@@ -111,7 +108,7 @@ def differences(sample: Sample, judge: Outcome, ours: Outcome) -> list[str]:
                 check(name, value, ours_fx[name])
     if judge.data != ours.data:
         at = next(k for k in range(len(judge.data)) if judge.data[k] != ours.data[k])
-        check(f"data at {DATA + at:#x}", judge.data[at : at + 16].hex(), ours.data[at : at + 16].hex())
+        check(f"data at +{at:#x}", judge.data[at : at + 16].hex(), ours.data[at : at + 16].hex())
     return found
 
 
@@ -120,10 +117,7 @@ def report(sample: Sample, found: list[str]) -> str:
     case = sample.case
     lines = [str(sample), *found]
     lines.append("before: " + " ".join(f"{n}={v:x}" for n, v in zip(GENERAL, case.regs, strict=True)))
-    lines.append(f"before: rflags={case.rflags:x} target={sample.target:#x}")
-    if sample.target:
-        at = sample.target - DATA - case.window_at
-        lines.append(f"before: operand {case.window[at : at + 16].hex()}")
+    lines.append(f"before: rflags={case.rflags:x} operand={sample.operand.hex()}")
     if sample.row.attributes & {"sse", "mmx", "x87"}:
         parts = fx_parts(case.fx)
         shown = ("fcw", "fsw", "ftw", "mxcsr", *(f"st{n}" for n in range(8)))

@@ -1,4 +1,4 @@
-"""Makes the judges of this folder, and the tables' reader, importable by its tests."""
+"""Makes the judges of this folder, the processor's rig and the tables' reader importable by its tests."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))
-sys.path.insert(0, str(HERE.parents[1] / "tools"))
+for folder in (HERE.parents[1] / "tools", HERE.parent / "unit" / "core", HERE):
+    sys.path.insert(0, str(folder))

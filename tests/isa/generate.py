@@ -23,7 +23,12 @@ class Sample:
     variant: Variant
     choice: Choice
     case: Case
-    target: int  # linear address of the memory operand, 0 without
+    operand_at: int  # of the memory operand in `case.window`, -1 without one
+
+    @property
+    def operand(self) -> bytes:
+        """The first 16 bytes of the memory operand."""
+        return self.case.window[self.operand_at : self.operand_at + 16] if self.operand_at >= 0 else b""
 
     def __str__(self) -> str:
         return f"{self.row.name} [{self.variant}] {self.case.code.hex(' ')}"
@@ -131,11 +136,7 @@ def make_special(source: Source, sample: Sample) -> None:
     case, row = sample.case, sample.row
     if not row.mnemonic.startswith("cmpxchg") or source.one_in(2):
         return
-    if sample.target:
-        at = sample.target - DATA - case.window_at
-        found = int.from_bytes(case.window[at : at + 16], "little")
-    else:
-        found = case.regs[sample.choice.rm]
+    found = int.from_bytes(sample.operand, "little") if sample.operand else case.regs[sample.choice.rm]
     memory = sample.choice.memory
     used = {memory.base, memory.index} if memory is not None else set()
     if row.mnemonic == "cmpxchg8b":
@@ -167,9 +168,11 @@ def draw(row: Row, variant: Variant, source: Source) -> Sample:
     rflags = source.random.getrandbits(12) & ARITHMETIC
     has_x87 = bool(row.attributes & {"x87", "mmx"})
     fx = float_state.draw_state(source, has_x87, "sse" in row.attributes)
-    window_at = min(max((target or DATA + 0x800) - DATA - WINDOW_BYTES // 2, 0), DATA_BYTES - WINDOW_BYTES)
-    window = draw_window(source, row, (target or DATA + 0x800) - DATA - window_at)
-    sample = Sample(row, variant, choice, Case(code, regs, rflags, fx, window_at, window), target)
+    data_at = (target or DATA) - DATA
+    window_at = min(max(data_at - WINDOW_BYTES // 2, 0), DATA_BYTES - WINDOW_BYTES)
+    window = draw_window(source, row, data_at - window_at)
+    case = Case(code, regs, rflags, fx, window_at, window)
+    sample = Sample(row, variant, choice, case, data_at - window_at if target else -1)
     make_special(source, sample)
     return sample
 
