@@ -241,6 +241,17 @@ def test_arpl(target: int, source: int, result: int, zf: bool) -> None:
     assert rig.regs.rax == result and bool(rig.regs.rflags & 0x40) == zf
 
 
+@pytest.mark.parametrize(("target", "vector"), [(0xB, None), (8, GP)])
+def test_arpl_checks_for_writing_only_what_it_writes(target: int, vector: int | None) -> None:
+    rig = Rig("protected")
+    rig.cpu.set_segment("ds", DATA0, 0, 0xFFFFFFFF, 0x91 | G | DB)
+    rig.memory.write(0x50000, target.to_bytes(2, "little"))
+    rig.regs.rcx = 3
+    rig.run("630d00000500 f4")
+    assert rig.vector == vector
+    assert rig.memory.read(0x50000, 2) == target.to_bytes(2, "little")
+
+
 @pytest.mark.parametrize(
     "code", ["0f02c8", "0f03c8", "0f00e0", "0f00e8", "63c8", "0f00c0", "0f00c8", "0f00d0"]
 )

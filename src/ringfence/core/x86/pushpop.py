@@ -113,7 +113,7 @@ def enter(cpu: CpuP, i: InstrP) -> cython.void:
     size: cython.int = 1 << i.width
     level: cython.int = i.imm2 & 31
     sp: uint64_t = cpu.a.regs[RSP]
-    frame: uint64_t = wrap_sp(cpu, sp - size)
+    frame: uint64_t
     bp: uint64_t = cpu.a.regs[RBP]
     k: cython.int
     # every slot is checked first: a fault half-way must find RSP and RBP unchanged
@@ -123,6 +123,8 @@ def enter(cpu: CpuP, i: InstrP) -> cython.void:
     for k in range(1, level):
         load(cpu, stack_address(cpu, wrap_sp(cpu, bp - k * size), size, 0), size)
     push(cpu, bp, size)
+    # the operand's size decides how much of it there is, not the stack's
+    frame = cpu.a.regs[RSP]
     for k in range(1, level):
         push(cpu, load(cpu, stack_address(cpu, wrap_sp(cpu, bp - k * size), size, 0), size), size)
     if level:

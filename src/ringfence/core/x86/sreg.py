@@ -257,16 +257,15 @@ def verw(cpu: CpuP, i: InstrP) -> cython.void:
 @cython.nogil
 @cython.exceptval(check=False)
 def arpl(cpu: CpuP, i: InstrP) -> cython.void:
-    la: uint64_t
     old: uint32_t
     rpl: uint32_t = get_reg(cpu, i.reg, 2) & 3
     adjusts: cython.bint
     if i.attr & INSTR_MEMORY:
-        la = ea(cpu, i, 2, 1)
-        old = cython.cast(uint32_t, load(cpu, la, 2))
+        old = cython.cast(uint32_t, load(cpu, ea(cpu, i, 2, 0), 2))
         adjusts = (old & 3) < rpl
+        # nothing is written, nor checked for writing, when the selector stays
         if adjusts:
-            store(cpu, la, (old & 0xFFFC) | rpl, 2)
+            store(cpu, ea(cpu, i, 2, 1), (old & 0xFFFC) | rpl, 2)
     else:
         old = cython.cast(uint32_t, get_reg(cpu, i.rm, 2))
         adjusts = (old & 3) < rpl
