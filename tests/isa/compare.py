@@ -49,9 +49,8 @@ def undefined_register(sample: Sample) -> int:
     if "zerosrc" not in sample.row.attributes:
         return -1
     # SDM vol. 2, BSF and BSR: the destination is undefined if the source is 0
-    source = (
-        int.from_bytes(sample.operand, "little") if sample.operand else sample.case.regs[sample.choice.rm]
-    )
+    found = sample.operand
+    source = int.from_bytes(found, "little") if found else sample.case.regs[sample.choice.rm]
     return sample.choice.reg if source & (1 << sample.variant.width) - 1 == 0 else -1
 
 

@@ -18,20 +18,7 @@ BRANCHES = {"call", "jmp", "ret", "callf", "jmpf", "retf", "iret"}
 USES_STACK = {"push", "pop", "pusha", "popa", "enter", "leave", "pushf", "popf"} | BRANCHES - {"jmp", "jmpf"}
 #: of x86_system.tbl what has nothing to do with privilege in these modes
 SYSTEM = {"pushf", "popf", "bound", "into", "cli", "sti"}
-SYSTEM_REAL = SYSTEM | {
-    "mov",
-    "push",
-    "pop",
-    "les",
-    "lds",
-    "lss",
-    "lfs",
-    "lgs",
-    "callf",
-    "jmpf",
-    "retf",
-    "iret",
-}
+SYSTEM_REAL = SYSTEM | {"mov", "push", "pop", "les", "lds", "lss", "lfs", "lgs"} | BRANCHES
 #: segment registers in the slots of a case that 32-bit code has no use for
 SEGMENTS = ("es", "cs", "ss", "ds", "fs", "gs")
 TF = 0x100

@@ -10,7 +10,7 @@ from generate import Sample
 
 @dataclass(frozen=True)
 class Bug:
-    """An instruction that is not judged where `applies`, and the place in the manuals that unicorn violates."""
+    """An instruction that is not judged where `applies`, and what the manuals say of it."""
 
     mnemonic: str
     manual: str
@@ -38,9 +38,7 @@ BUGS = (
     Bug("adcx", "SDM vol. 2, ADCX: 66 is part of the opcode; raises #UD", in_16_bit_code),
     Bug("blsi", "SDM vol. 2, BLSI: CF is set if the source is not 0; inverted", always),
     # not a bug: either is allowed, and unicorn and we choose differently
-    Bug(
-        "push", "SDM vol. 2, PUSH: a selector is zero-extended, or written by a 16-bit move", is_wide_selector
-    ),
+    Bug("push", "SDM vol. 2, PUSH: a selector is zero-extended or moved as 16 bits", is_wide_selector),
     Bug("bzhi", "SDM vol. 2, BZHI: a count of 31 keeps bits 30..0; and more keep all", always),
 )
 
