@@ -4,15 +4,19 @@ Metadata is in pyproject.toml. The build writes ``core/_fingerprint.py``: a hash
 sources, against which the test session checks that it does not run a stale core.
 """
 
-import hashlib
 import os
+import sys
 from pathlib import Path
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
 
-ROOT = Path(__file__).parent
+ROOT = Path(__file__).resolve().parent
 CORE = ROOT / "src" / "ringfence" / "core"
+sys.path.insert(0, str(ROOT / "src"))
+from ringfence.core.fingerprint import FILE, fingerprint  # noqa: E402
+
 #: plain Python below core/: views and generated data with nothing to compile
 PLAIN = {"__init__.py", "exits.py", "_fingerprint.py", "fingerprint.py", "_gen_rows.py", "_gen_models.py"}
 
@@ -30,16 +34,15 @@ def sources() -> list[Path]:
     return sorted(p for p in CORE.rglob("*.py") if p.name not in PLAIN)
 
 
-def fingerprint() -> str:
-    digest = hashlib.sha256()
-    for path in sorted([*CORE.rglob("*.py"), *CORE.rglob("*.pxd")]):
-        if path.name != "_fingerprint.py":
-            digest.update(path.relative_to(CORE).as_posix().encode() + path.read_bytes())
-    return digest.hexdigest()
+class BuildCore(build_ext):
+    """Builds, and only then says from what: a failed build leaves the old fingerprint."""
+
+    def run(self) -> None:
+        super().run()
+        file = FILE if self.inplace else Path(self.build_lib) / FILE.relative_to(ROOT / "src")
+        file.write_text(f'"""Written by setup.py."""\n\nBUILT_FROM = "{fingerprint()}"\n')
 
 
-# before setup(): a wheel takes the file in
-(CORE / "_fingerprint.py").write_text(f'"""Written by setup.py."""\n\nBUILT_FROM = "{fingerprint()}"\n')
 extensions = [
     Extension(
         ".".join(p.relative_to(ROOT / "src").with_suffix("").parts),
@@ -55,5 +58,6 @@ setup(
         include_path=["src"],
         nthreads=os.cpu_count() or 1,
     ),
+    cmdclass={"build_ext": BuildCore},
     options={"build_ext": {"parallel": os.cpu_count() or 1}},
 )
