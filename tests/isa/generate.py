@@ -38,9 +38,10 @@ def must_align(row: Row, variant: Variant) -> bool:
     """Whether unaligned operands are left out.
 
     A LOCK across cache lines can be an exception of its own (SDM vol. 3, 8.1.2.3). SHA instructions
-    fault on unaligned operands by the manual (SDM vol. 2, 2.4.4) but not on AMD processors.
+    fault on unaligned operands by the manual (SDM vol. 2, 2.4.4) but not on AMD processors. Whether
+    MASKMOV faults for a byte that it does not store is left open (SDM vol. 2, MASKMOVDQU).
     """
-    return variant.is_locked or row.feature == "sha"
+    return variant.is_locked or row.feature == "sha" or row.mnemonic.startswith("maskmov")
 
 
 def draw_target(source: Source, is_aligned: bool) -> int:
@@ -160,7 +161,7 @@ def draw(row: Row, variant: Variant, source: Source) -> Sample:
         target = draw_target(source, must_align(row, variant))
         choice.memory = draw_memory(source, target, regs)
     elif row.mnemonic in ("maskmovq", "maskmovdqu"):
-        target = regs[RDI] = draw_target(source, False)
+        target = regs[RDI] = draw_target(source, must_align(row, variant))
     code = encode(row, variant, choice)
     if choice.memory is not None and choice.memory.is_rip_relative:
         choice.memory = Memory(None, disp=target - INSTRUCTION - len(code), is_rip_relative=True)
