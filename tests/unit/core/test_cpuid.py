@@ -88,6 +88,15 @@ def test_leaf_too_high() -> None:
     assert cpuid(Rig("real", "opteron"), 0x77) == (0, 0, 0, 0)
 
 
+def test_cache_descriptors_where_there_is_no_leaf_4() -> None:
+    """Descriptor FFh sends a program to leaf 4, whose last subleaf it would look for without end."""
+    assert cpuid(Rig("real", "pentium3"), 2)[0] == 0x03020101
+    rig = Rig("real", "core2duo")
+    assert cpuid(rig, 2)[0] == 0xFF01
+    kinds = [cpuid(rig, 4, k)[0] & 31 for k in range(5)]
+    assert kinds == [1, 2, 3, 3, 0]
+
+
 def test_osxsave_and_apic_follow_the_state() -> None:
     rig = Rig("protected")
     assert not cpuid(rig, 1)[2] & 1 << 27

@@ -35,7 +35,7 @@ def find_rule(index: uint32_t, rule: cython.pointer(MsrRule)) -> cython.bint:
     if index == MSR_TSC_ADJUST:
         return set_rule(rule, MSR_SPECIAL, 0, 0, 65)
     if index == MSR_SPEC_CTRL:
-        return set_rule(rule, MSR_FIELD, 0, cython.cast(uint64_t, 0x1), 154)
+        return set_rule(rule, MSR_FIELD, 0, cython.cast(uint64_t, 0x401), 154)
     if index == MSR_PRED_CMD:
         return set_rule(rule, MSR_SPECIAL, 0, 0, 154)
     if index == MSR_UCODE_WRITE:

@@ -25,6 +25,7 @@ cdef struct Model:
 
 cdef struct Leaf:
     int vendor
+    int model                   # -1: any
     int subleaf                 # -1: any
     uint32_t leaf
     uint32_t value[4]           # EAX EBX ECX EDX

@@ -94,8 +94,9 @@ def load_tables() -> None:
         memcpy(models[k].brand, cython.cast(cython.p_char, brand), 48)
         for word in range(4):
             models[k].features[word] = words[word]
-    for k, (vendor, leaf, subleaf, *values) in enumerate(LEAVES):
+    for k, (vendor, model, leaf, subleaf, *values) in enumerate(LEAVES):
         leaves[k].vendor = vendor
+        leaves[k].model = model
         leaves[k].leaf = leaf
         leaves[k].subleaf = subleaf
         for word in range(4):
@@ -198,6 +199,7 @@ def find_constant(
             leaves[k].leaf == leaf
             and (leaves[k].subleaf < 0 or leaves[k].subleaf == subleaf)
             and (leaves[k].vendor == VENDOR_ANY or leaves[k].vendor == models[cpu.model].vendor)
+            and (leaves[k].model < 0 or leaves[k].model == cpu.model)
         ):
             for word in range(4):
                 value[word] = leaves[k].value[word]
@@ -268,9 +270,12 @@ def query(
         features_1(cpu, value)
     elif leaf == 7:
         if subleaf == 0:
+            value[0] = 2
             value[1] = cython.cast(uint32_t, cpu.features[1])
             value[2] = cython.cast(uint32_t, cpu.features[1] >> 32)
             value[3] = cython.cast(uint32_t, cpu.features[2])
+        elif subleaf == 2:
+            value[3] = cython.cast(uint32_t, cpu.features[3] >> 32)
     elif leaf == 0xB:
         topology(cpu, subleaf, value)
     elif leaf == 0xD:
