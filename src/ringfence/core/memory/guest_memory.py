@@ -79,6 +79,7 @@ class GuestMemory:
         region = cython.address(self.map.regions[self.map.count])
         region.gpa = gpa
         region.size = size
+        # SAFETY: `size` bytes, mapped for as long as _mappings holds the mapping
         region.host = cython.cast(cython.pointer(uint8_t), cython.address(view[0]))
         region.flags = flags
         region.is_rom = is_rom

@@ -204,6 +204,7 @@ def load_system(cpu: CpuP, la: uint64_t, size: cython.int) -> uint64_t:
     """Descriptor tables and task states: a supervisor's access whatever the CPL."""
     entry: cython.pointer(TlbEntry) = cython.address(cpu.tlb[0][0][(la >> 12) & (TLB_ENTRIES - 1)])
     if la - entry.tag <= cython.cast(uint64_t, PAGE_BYTES - size):
+        # SAFETY: a hit in the supervisor's read TLB, and the bytes lie within the page
         return peek(cython.cast(cython.pointer(uint8_t), la + entry.addend), size)
     return load_as(cpu, la, size, VIEW_SUPERVISOR)
 
@@ -258,6 +259,7 @@ def load_bytes(cpu: CpuP, la: uint64_t, to: cython.pointer(uint8_t), size: cytho
     n: cython.int
     host: cython.pointer(uint8_t) = probe(cpu, la, 0, cython.address(room))
     if host != cython.NULL and room >= cython.cast(uint64_t, size):
+        # SAFETY: probe() found `room` bytes there, and `size` is no more
         memcpy(to, host, size)
         return
     check_read(cpu, la, size)
@@ -276,6 +278,7 @@ def store_bytes(cpu: CpuP, la: uint64_t, data: cython.pointer(cython.const[uint8
     n: cython.int
     host: cython.pointer(uint8_t) = probe(cpu, la, 1, cython.address(room))
     if host != cython.NULL and room >= cython.cast(uint64_t, size):
+        # SAFETY: as above, for writing
         memcpy(host, data, size)
         return
     check_write(cpu, la, size)
@@ -303,6 +306,7 @@ def probe(cpu: CpuP, la: uint64_t, is_write: cython.int, room: cython.pointer(ui
         if la - entry.tag >= PAGE_BYTES:
             return cython.NULL
     room[0] = PAGE_BYTES - (la & PAGE_MASK)
+    # SAFETY: the entry is of this page; the caller keeps within `room`
     return cython.cast(cython.pointer(uint8_t), la + entry.addend)
 
 

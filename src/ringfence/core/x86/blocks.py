@@ -155,6 +155,7 @@ def code_bytes(cpu: CpuP, gpa: uint64_t, buffer: cython.pointer(uint8_t)) -> cyt
     if region == cython.NULL:
         memset(buffer, 0xFF, 16)
         return buffer
+    # SAFETY: good to the end of the page: callers read no further
     return region.host + (gpa - region.gpa)
 
 
@@ -218,12 +219,14 @@ def decode_crossing(
     available: cython.int = min(room, 15)
     result: cython.int = DECODE_TOO_LONG
     memset(gathered, 0, 32)
+    # SAFETY: what the first page still has, at most 15 bytes
     memcpy(gathered, code, available)
     i.offset = 0
     if available < 15:
         if cython.cast(uint64_t, room) >= limit:
             raise_gp(cpu)
         second = fetch_gpa(cpu, (la | 0xFFF) + 1)
+        # SAFETY: from the start of a page, or of `nothing`, which has 16 bytes
         memcpy(gathered + available, code_bytes(cpu, second, nothing), 15 - available)
         result = decode(cpu, mode, gathered, min(15, limit), i)
         if result >= DECODE_TRUNCATED and limit < 15:

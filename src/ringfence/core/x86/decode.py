@@ -96,6 +96,7 @@ def load_tables() -> None:
         raise AssertionError("the decoder's tables have outgrown decode_table.pxd")
     if len(info) != ENTRIES * cython.sizeof(EntryInfo):
         raise AssertionError("EntryInfo and tools/gen.py disagree")
+    # SAFETY: the three lengths were just compared with the arrays
     memcpy(cython.address(infos[0]), cython.cast(cython.p_char, info), len(info))
     memcpy(cython.address(roots[0]), cython.cast(cython.p_char, root), len(root))
     memcpy(cython.address(candidates[0]), cython.cast(cython.p_char, candidate), len(candidate))

@@ -146,6 +146,7 @@ class LocalApic:
         """Raises ValueError: not a local APIC's record."""
         if len(record) != cython.sizeof(Lapic):
             raise ValueError(f"a local APIC's record has {cython.sizeof(Lapic)} bytes, not {len(record)}")
+        # SAFETY: the length was just compared
         memcpy(self.apic, cython.cast(cython.pointer(cython.char), record), cython.sizeof(Lapic))
 
 

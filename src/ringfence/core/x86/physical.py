@@ -31,6 +31,7 @@ def phys_load(cpu: CpuP, gpa: uint64_t, size: cython.int, value: cython.pointer(
     region: RegionP = find_region(cpu.memory, gpa)
     if region == cython.NULL:
         return False
+    # SAFETY: an aligned entry in a region, which is whole pages
     value[0] = peek(region.host + (gpa - region.gpa), size)
     return True
 
@@ -45,6 +46,7 @@ def phys_store(cpu: CpuP, gpa: uint64_t, size: cython.int, value: uint64_t) -> c
     if region.flags[(gpa - region.gpa) >> 12] & PAGE_HAS_CODE:
         code_written(cpu, gpa, size)
     region.flags[(gpa - region.gpa) >> 12] |= PAGE_DIRTY
+    # SAFETY: as in the load: callers cut accesses at pages, and regions are whole pages
     poke(region.host + (gpa - region.gpa), value, size)
     return True
 
@@ -72,6 +74,7 @@ def gpa_load(cpu: CpuP, gpa: uint64_t, size: cython.int) -> uint64_t:
     """A data access within one page at ``gpa``: RAM, ROM, the local APIC, or the VMM."""
     region: RegionP = find_region(cpu.memory, gpa)
     if region != cython.NULL:
+        # SAFETY: the access is within one page, and regions are whole pages
         return peek(region.host + (gpa - region.gpa), size)
     if lapic_claims(cython.address(cpu.a.lapic), gpa):
         if size < 4 or gpa & 3:
@@ -91,6 +94,7 @@ def gpa_store(cpu: CpuP, gpa: uint64_t, value: uint64_t, size: cython.int) -> cy
             if region.flags[(gpa - region.gpa) >> 12] & PAGE_HAS_CODE:
                 code_written(cpu, gpa, size)
             region.flags[(gpa - region.gpa) >> 12] |= PAGE_DIRTY
+            # SAFETY: as in the load: callers cut accesses at pages, and regions are whole pages
             poke(region.host + (gpa - region.gpa), value, size)
     elif lapic_claims(cython.address(cpu.a.lapic), gpa):
         if size >= 4 and gpa & 15 == 0:

@@ -112,6 +112,7 @@ def copy_run(cpu: CpuP, i: InstrP, count: uint64_t) -> uint64_t:
     # an overlap with the target ahead of the source repeats what it just wrote
     if cython.cast(uint64_t, host_to - host_from) < n << i.width:
         return 0
+    # SAFETY: run_of() kept the elements within both pages
     memcpy(host_to, host_from, n << i.width)
     return n
 
@@ -129,6 +130,7 @@ def fill_run(cpu: CpuP, i: InstrP, count: uint64_t) -> uint64_t:
     k: uint64_t
     if host == cython.NULL or i.ea_form > 1:
         return 0
+    # SAFETY: below, `n` elements of `size` bytes fit in the page
     n = run_of(cpu, i, RDI, room, count)
     if size == 1:
         memset(host, cython.cast(uint8_t, value), n)

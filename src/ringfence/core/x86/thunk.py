@@ -197,6 +197,7 @@ def run_thunk(
     offset: uint32_t = append_code(cython.address(thunks.buffer), code.data, code.size)
     value: uint64_t = 0
     if offset != 0:
+        # SAFETY: just emitted, and the lock is held until it has run
         thunk: Thunk = cython.cast(Thunk, cython.cast(uint64_t, thunks.buffer.executable) + offset)
         value = thunk(slot[0], slot[1], slot[2])
         thunks.buffer.used_bytes = offset

@@ -320,6 +320,7 @@ class Vcpu:
             or cython.cast(cython.pointer(uint32_t), image)[0] != STATE_VERSION
         ):
             raise ValueError("not a processor state of this version")
+        # SAFETY: the length was just compared
         memcpy(cython.address(self.cpu.a), image, cython.sizeof(Arch))
         sanitize_fpu(self.cpu)
         self.cpu.replay_count = 0
@@ -340,6 +341,7 @@ class Vcpu:
             if region == cython.NULL:
                 break
             start: uint64_t = found.gpa - region.gpa + (at & 0xFFF)
+            # SAFETY: `take` ends within the page, and regions are whole pages
             out += cython.cast(cython.p_char, region.host + start)[:take]
         return out
 
