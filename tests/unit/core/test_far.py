@@ -56,6 +56,15 @@ def test_real_mode() -> None:
     assert rig.regs.rip == CODE + 6 and rig.cpu.segment("cs")[:2] == (0, 0) and rig.regs.rsp == 0x7000
 
 
+def test_the_same_ip_in_another_segment_is_other_code() -> None:
+    rig = Rig("real")
+    rig.cpu.set_deadline_ns(1)  # a stale block would jump to and fro for ever
+    rig.memory.write(0xA000, bytes.fromhex("eb00 40") + far("ea", 0xB00, 0, 2))
+    rig.memory.write(0xB000, bytes.fromhex("eb00 43 f4"))
+    rig.run(far("ea", 0xA00, 0, 2))
+    assert (rig.regs.rip, rig.regs.rax, rig.regs.rbx) == (4, 1, 1)
+
+
 @pytest.mark.parametrize(
     ("attr", "selector", "expected"),
     [

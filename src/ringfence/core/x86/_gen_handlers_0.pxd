@@ -49,10 +49,14 @@ cdef void bits_bsr_2(Cpu* cpu, Instr* i) noexcept nogil
 cdef void blsi_w_r_By_Ey_32_r(Cpu* cpu, Instr* i) noexcept nogil
 cdef void blsmsk_w_r_By_Ey_32_r(Cpu* cpu, Instr* i) noexcept nogil
 cdef void blsr_w_r_By_Ey_32_r(Cpu* cpu, Instr* i) noexcept nogil
+cdef void branch_call_2(Cpu* cpu, Instr* i) noexcept nogil
+cdef void branch_call_ev_2(Cpu* cpu, Instr* i) noexcept nogil
 cdef void branch_jcc_1(Cpu* cpu, Instr* i) noexcept nogil
 cdef void branch_jcc_13(Cpu* cpu, Instr* i) noexcept nogil
 cdef void branch_jcc_3(Cpu* cpu, Instr* i) noexcept nogil
 cdef void branch_jcc_7(Cpu* cpu, Instr* i) noexcept nogil
+cdef void branch_jmp_ev_2(Cpu* cpu, Instr* i) noexcept nogil
+cdef void branch_ret_2(Cpu* cpu, Instr* i) noexcept nogil
 cdef void bswap_rw_Zv_32_r(Cpu* cpu, Instr* i) noexcept nogil
 cdef void bt_r_r_Ev_Gv_64_r(Cpu* cpu, Instr* i) noexcept nogil
 cdef void bt_r_r_Ev_Ib_32_r(Cpu* cpu, Instr* i) noexcept nogil

@@ -720,6 +720,20 @@ def blsr_w_r_By_Ey_32_r(cpu: CpuP, i: InstrP) -> cython.void:
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
+def branch_call_2(cpu: CpuP, i: InstrP) -> cython.void:
+    branch_call(cpu, i, 2)
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def branch_call_ev_2(cpu: CpuP, i: InstrP) -> cython.void:
+    branch_call_ev(cpu, i, 2)
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
 def branch_jcc_1(cpu: CpuP, i: InstrP) -> cython.void:
     branch_jcc(cpu, i, 1)
 
@@ -743,6 +757,20 @@ def branch_jcc_3(cpu: CpuP, i: InstrP) -> cython.void:
 @cython.exceptval(check=False)
 def branch_jcc_7(cpu: CpuP, i: InstrP) -> cython.void:
     branch_jcc(cpu, i, 7)
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def branch_jmp_ev_2(cpu: CpuP, i: InstrP) -> cython.void:
+    branch_jmp_ev(cpu, i, 2)
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def branch_ret_2(cpu: CpuP, i: InstrP) -> cython.void:
+    branch_ret(cpu, i, 2)
 
 
 @cython.cfunc

@@ -49,10 +49,14 @@ cdef void bits_bsr_4(Cpu* cpu, Instr* i) noexcept nogil
 cdef void blsi_w_r_By_Ey_64_m(Cpu* cpu, Instr* i) noexcept nogil
 cdef void blsmsk_w_r_By_Ey_64_m(Cpu* cpu, Instr* i) noexcept nogil
 cdef void blsr_w_r_By_Ey_64_m(Cpu* cpu, Instr* i) noexcept nogil
+cdef void branch_call_4(Cpu* cpu, Instr* i) noexcept nogil
+cdef void branch_call_ev_4(Cpu* cpu, Instr* i) noexcept nogil
 cdef void branch_jcc_10(Cpu* cpu, Instr* i) noexcept nogil
 cdef void branch_jcc_14(Cpu* cpu, Instr* i) noexcept nogil
 cdef void branch_jcc_4(Cpu* cpu, Instr* i) noexcept nogil
 cdef void branch_jcc_8(Cpu* cpu, Instr* i) noexcept nogil
+cdef void branch_jmp_ev_4(Cpu* cpu, Instr* i) noexcept nogil
+cdef void branch_ret_4(Cpu* cpu, Instr* i) noexcept nogil
 cdef void bswap_rw_Zv_64_r(Cpu* cpu, Instr* i) noexcept nogil
 cdef void bt_r_r_Ev_Ib_16_m(Cpu* cpu, Instr* i) noexcept nogil
 cdef void bt_r_r_Ev_Ib_64_m(Cpu* cpu, Instr* i) noexcept nogil

@@ -741,6 +741,20 @@ def blsr_w_r_By_Ey_64_m(cpu: CpuP, i: InstrP) -> cython.void:
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
+def branch_call_4(cpu: CpuP, i: InstrP) -> cython.void:
+    branch_call(cpu, i, 4)
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def branch_call_ev_4(cpu: CpuP, i: InstrP) -> cython.void:
+    branch_call_ev(cpu, i, 4)
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
 def branch_jcc_10(cpu: CpuP, i: InstrP) -> cython.void:
     branch_jcc(cpu, i, 10)
 
@@ -764,6 +778,20 @@ def branch_jcc_4(cpu: CpuP, i: InstrP) -> cython.void:
 @cython.exceptval(check=False)
 def branch_jcc_8(cpu: CpuP, i: InstrP) -> cython.void:
     branch_jcc(cpu, i, 8)
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def branch_jmp_ev_4(cpu: CpuP, i: InstrP) -> cython.void:
+    branch_jmp_ev(cpu, i, 4)
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def branch_ret_4(cpu: CpuP, i: InstrP) -> cython.void:
+    branch_ret(cpu, i, 4)
 
 
 @cython.cfunc

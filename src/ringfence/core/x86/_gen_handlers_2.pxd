@@ -49,10 +49,14 @@ cdef void bits_bsr_8(Cpu* cpu, Instr* i) noexcept nogil
 cdef void blsi_w_r_By_Ey_64_r(Cpu* cpu, Instr* i) noexcept nogil
 cdef void blsmsk_w_r_By_Ey_64_r(Cpu* cpu, Instr* i) noexcept nogil
 cdef void blsr_w_r_By_Ey_64_r(Cpu* cpu, Instr* i) noexcept nogil
+cdef void branch_call_8(Cpu* cpu, Instr* i) noexcept nogil
+cdef void branch_call_ev_8(Cpu* cpu, Instr* i) noexcept nogil
 cdef void branch_jcc_11(Cpu* cpu, Instr* i) noexcept nogil
 cdef void branch_jcc_15(Cpu* cpu, Instr* i) noexcept nogil
 cdef void branch_jcc_5(Cpu* cpu, Instr* i) noexcept nogil
 cdef void branch_jcc_9(Cpu* cpu, Instr* i) noexcept nogil
+cdef void branch_jmp_ev_8(Cpu* cpu, Instr* i) noexcept nogil
+cdef void branch_ret_8(Cpu* cpu, Instr* i) noexcept nogil
 cdef void bt_r_r_Ev_Gv_16_r(Cpu* cpu, Instr* i) noexcept nogil
 cdef void bt_r_r_Ev_Ib_16_r(Cpu* cpu, Instr* i) noexcept nogil
 cdef void bt_r_r_Ev_Ib_64_r(Cpu* cpu, Instr* i) noexcept nogil

@@ -728,6 +728,20 @@ def blsr_w_r_By_Ey_64_r(cpu: CpuP, i: InstrP) -> cython.void:
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
+def branch_call_8(cpu: CpuP, i: InstrP) -> cython.void:
+    branch_call(cpu, i, 8)
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def branch_call_ev_8(cpu: CpuP, i: InstrP) -> cython.void:
+    branch_call_ev(cpu, i, 8)
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
 def branch_jcc_11(cpu: CpuP, i: InstrP) -> cython.void:
     branch_jcc(cpu, i, 11)
 
@@ -751,6 +765,20 @@ def branch_jcc_5(cpu: CpuP, i: InstrP) -> cython.void:
 @cython.exceptval(check=False)
 def branch_jcc_9(cpu: CpuP, i: InstrP) -> cython.void:
     branch_jcc(cpu, i, 9)
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def branch_jmp_ev_8(cpu: CpuP, i: InstrP) -> cython.void:
+    branch_jmp_ev(cpu, i, 8)
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def branch_ret_8(cpu: CpuP, i: InstrP) -> cython.void:
+    branch_ret(cpu, i, 8)
 
 
 @cython.cfunc

@@ -48,10 +48,14 @@ cdef void bits_bsr_1(Cpu* cpu, Instr* i) noexcept nogil
 cdef void blsi_w_r_By_Ey_32_m(Cpu* cpu, Instr* i) noexcept nogil
 cdef void blsmsk_w_r_By_Ey_32_m(Cpu* cpu, Instr* i) noexcept nogil
 cdef void blsr_w_r_By_Ey_32_m(Cpu* cpu, Instr* i) noexcept nogil
+cdef void branch_call_1(Cpu* cpu, Instr* i) noexcept nogil
+cdef void branch_call_ev_1(Cpu* cpu, Instr* i) noexcept nogil
 cdef void branch_jcc_0(Cpu* cpu, Instr* i) noexcept nogil
 cdef void branch_jcc_12(Cpu* cpu, Instr* i) noexcept nogil
 cdef void branch_jcc_2(Cpu* cpu, Instr* i) noexcept nogil
 cdef void branch_jcc_6(Cpu* cpu, Instr* i) noexcept nogil
+cdef void branch_jmp_ev_1(Cpu* cpu, Instr* i) noexcept nogil
+cdef void branch_ret_1(Cpu* cpu, Instr* i) noexcept nogil
 cdef void bswap_rw_Zv_16_r(Cpu* cpu, Instr* i) noexcept nogil
 cdef void bt_r_r_Ev_Gv_32_r(Cpu* cpu, Instr* i) noexcept nogil
 cdef void bt_r_r_Ev_Ib_32_m(Cpu* cpu, Instr* i) noexcept nogil

@@ -716,6 +716,20 @@ def blsr_w_r_By_Ey_32_m(cpu: CpuP, i: InstrP) -> cython.void:
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
+def branch_call_1(cpu: CpuP, i: InstrP) -> cython.void:
+    branch_call(cpu, i, 1)
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def branch_call_ev_1(cpu: CpuP, i: InstrP) -> cython.void:
+    branch_call_ev(cpu, i, 1)
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
 def branch_jcc_0(cpu: CpuP, i: InstrP) -> cython.void:
     branch_jcc(cpu, i, 0)
 
@@ -739,6 +753,20 @@ def branch_jcc_2(cpu: CpuP, i: InstrP) -> cython.void:
 @cython.exceptval(check=False)
 def branch_jcc_6(cpu: CpuP, i: InstrP) -> cython.void:
     branch_jcc(cpu, i, 6)
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def branch_jmp_ev_1(cpu: CpuP, i: InstrP) -> cython.void:
+    branch_jmp_ev(cpu, i, 1)
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def branch_ret_1(cpu: CpuP, i: InstrP) -> cython.void:
+    branch_ret(cpu, i, 1)
 
 
 @cython.cfunc

@@ -56,6 +56,7 @@ cdef inline uint8_t* probe_read(Cpu* cpu, uint64_t la, int size) noexcept nogil:
 
 cdef inline uint8_t* probe_write(Cpu* cpu, uint64_t la, int size) noexcept nogil:
     cdef TlbEntry* entry = &cpu.tlb_write[(la >> 12) & (TLB_ENTRIES - 1)]
+    cpu.count.accesses += 1
     if la - entry.tag <= <uint64_t>(PAGE_BYTES - size):
         return <uint8_t*>(la + entry.addend)
     return NULL
@@ -63,12 +64,14 @@ cdef inline uint8_t* probe_write(Cpu* cpu, uint64_t la, int size) noexcept nogil
 cdef inline uint64_t load(Cpu* cpu, uint64_t la, int size) noexcept nogil:
     """The unsigned value at linear address `la`; a fault leaves through cpu.escape."""
     cdef TlbEntry* entry = &cpu.tlb_read[(la >> 12) & (TLB_ENTRIES - 1)]
+    cpu.count.accesses += 1
     if unlikely(la - entry.tag > <uint64_t>(PAGE_BYTES - size)):
         return load_slow(cpu, la, size)
     return peek_host(<const uint8_t*>(la + entry.addend), size)
 
 cdef inline void store(Cpu* cpu, uint64_t la, uint64_t value, int size) noexcept nogil:
     cdef TlbEntry* entry = &cpu.tlb_write[(la >> 12) & (TLB_ENTRIES - 1)]
+    cpu.count.accesses += 1
     if unlikely(la - entry.tag > <uint64_t>(PAGE_BYTES - size)):
         store_slow(cpu, la, value, size)
     else:

@@ -1,30 +1,22 @@
 """Branches within the code segment: SDM vol. 2, Jcc JMP CALL RET LOOP JRCXZ.
 
-A taken branch sets RIP and goes to `dispatch`, which enters the next block without leaving the
-chain when it is known. A conditional branch not taken falls through inside its block.
+A taken branch enters the next block without leaving the
+chain when the jump cache knows it. A conditional branch not taken falls through inside its block.
 """
 
 import cython
 from cython.cimports.libc.stdint import (
-    uint16_t,
-    uint32_t,
     uint64_t,
 )
-from cython.cimports.ringfence.core.x86.access import load
 from cython.cimports.ringfence.core.x86.branch import near_target
 from cython.cimports.ringfence.core.x86.flags import get_zf
 from cython.cimports.ringfence.core.x86.operands import (
     branch_to,
     dispatch,
-    ea,
-    get_reg,
     jump_near,
     next_rip,
-    peek,
-    push,
-    set_sp,
 )
-from cython.cimports.ringfence.core.x86.state import INSTR_MEMORY, RCX, RSP, CpuP, InstrP
+from cython.cimports.ringfence.core.x86.state import RCX, CpuP, InstrP
 
 
 @cython.cfunc
@@ -32,75 +24,6 @@ from cython.cimports.ringfence.core.x86.state import INSTR_MEMORY, RCX, RSP, Cpu
 @cython.exceptval(check=False)
 def jmp(cpu: CpuP, i: InstrP) -> cython.void:
     jump_near(cpu, i, near_target(cpu, i))
-
-
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
-def call(cpu: CpuP, i: InstrP) -> cython.void:
-    call_to(cpu, i, near_target(cpu, i))
-    jump_near(cpu, i, near_target(cpu, i))
-
-
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
-def call_to(cpu: CpuP, i: InstrP, target: uint64_t) -> cython.void:
-    """Push the return address; the target is checked before anything is pushed."""
-    branch_to(cpu, target)
-    push(cpu, return_rip(cpu, i), 1 << i.width)
-
-
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
-def return_rip(cpu: CpuP, i: InstrP) -> uint64_t:
-    return next_rip(cpu, i) if i.width == 3 else cython.cast(uint32_t, next_rip(cpu, i))
-
-
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
-def indirect_target(cpu: CpuP, i: InstrP) -> uint64_t:
-    size: cython.int = 1 << i.width
-    if i.attr & INSTR_MEMORY:
-        return load(cpu, ea(cpu, i, size, 0), size)
-    return get_reg(cpu, i.rm, size)
-
-
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
-def call_ev(cpu: CpuP, i: InstrP) -> cython.void:
-    call_to(cpu, i, indirect_target(cpu, i))
-    dispatch(cpu)
-
-
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
-def jmp_ev(cpu: CpuP, i: InstrP) -> cython.void:
-    jump_near(cpu, i, indirect_target(cpu, i))
-
-
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
-def ret(cpu: CpuP, i: InstrP) -> cython.void:
-    size: cython.int = 1 << i.width
-    branch_to(cpu, peek(cpu, 0, size))
-    set_sp(cpu, cpu.a.regs[RSP] + size)
-    dispatch(cpu)
-
-
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
-def ret_imm(cpu: CpuP, i: InstrP) -> cython.void:
-    size: cython.int = 1 << i.width
-    branch_to(cpu, peek(cpu, 0, size))
-    set_sp(cpu, cpu.a.regs[RSP] + size + cython.cast(uint16_t, i.imm))
-    dispatch(cpu)
 
 
 @cython.cfunc

@@ -12,16 +12,19 @@ from cython.cimports.ringfence.core.x86.eflags import FLAGS_WRITABLE
 from cython.cimports.ringfence.core.x86.faults import raise_gp, raise_ud
 from cython.cimports.ringfence.core.x86.flags import get_rflags, set_arithmetic_flags
 from cython.cimports.ringfence.core.x86.mode import refresh_mode
-from cython.cimports.ringfence.core.x86.operands import next_, peek, push, set_sp
-from cython.cimports.ringfence.core.x86.privilege import end_at_next, iopl_of
+from cython.cimports.ringfence.core.x86.operands import next_, next_rip, peek, push, set_sp, wrap_rip
+from cython.cimports.ringfence.core.x86.privilege import end_at_next, has_interrupt, iopl_of
 from cython.cimports.ringfence.core.x86.state import (
     AC,
     ARITHMETIC,
+    BLOCK_LIMIT,
     CR0_PE,
     CR4_PVI,
     CR4_VME,
     IF_FLAG,
+    INSTR_BYTES,
     IOPL,
+    JUMP_CACHE_ENTRIES,
     RF,
     RSP,
     TF,
@@ -30,6 +33,7 @@ from cython.cimports.ringfence.core.x86.state import (
     VM,
     CpuP,
     InstrP,
+    JumpEntry,
 )
 
 
@@ -69,9 +73,27 @@ def sti(cpu: CpuP, i: InstrP) -> cython.void:
         cpu.a.rflags |= VIF
     elif not cpu.a.rflags & IF_FLAG:
         cpu.a.rflags |= IF_FLAG
-        cpu.a.inhibit_irq = 1
-        cpu.attention = 1
+        if has_interrupt(cpu) or not is_ahead(cpu, i):
+            cpu.a.inhibit_irq = 1
+            cpu.attention = 1
     end_at_next(cpu, i)
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def is_ahead(cpu: CpuP, i: InstrP) -> cython.bint:
+    """Will the instruction after STI follow at once? Then nothing can come between: no shadow is needed."""
+    target: uint64_t = wrap_rip(cpu, next_rip(cpu, i))
+    slot: cython.pointer(JumpEntry) = cython.address(
+        cpu.jumps[(target ^ (target >> 12)) & (JUMP_CACHE_ENTRIES - 1)]
+    )
+    return (
+        slot.rip == target
+        and slot.fetch_key == cpu.fetch_key
+        and cpu.attention == 0
+        and cpu.budget > BLOCK_LIMIT * INSTR_BYTES
+    )
 
 
 @cython.cfunc
@@ -145,7 +167,7 @@ def write_flags(cpu: CpuP, image: cython.ulonglong, mask: cython.ulonglong) -> c
     cpu.a.rflags = (old & ~system) | (image & system)
     if (cpu.a.rflags ^ old) & (TF | AC | VM | RF):
         refresh_mode(cpu)
-    if cpu.a.rflags & IF_FLAG and not old & IF_FLAG:
+    if cpu.a.rflags & IF_FLAG and not old & IF_FLAG and has_interrupt(cpu):
         cpu.attention = 1
 
 

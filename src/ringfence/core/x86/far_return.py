@@ -25,7 +25,7 @@ from cython.cimports.ringfence.core.x86.eflags import FLAGS_WRITABLE, write_flag
 from cython.cimports.ringfence.core.x86.far import check_rip, commit_code
 from cython.cimports.ringfence.core.x86.faults import raise_gp
 from cython.cimports.ringfence.core.x86.mode import refresh_mode
-from cython.cimports.ringfence.core.x86.operands import next_rip, wrap_rip
+from cython.cimports.ringfence.core.x86.operands import jump, next_rip, wrap_rip
 from cython.cimports.ringfence.core.x86.privilege import iopl_of
 from cython.cimports.ringfence.core.x86.segments import (
     check_stack_segment,
@@ -293,7 +293,10 @@ def do_iret(cpu: CpuP, i: InstrP) -> cython.void:
 @cython.nogil
 @cython.exceptval(check=False)
 def iret(cpu: CpuP, i: InstrP) -> cython.void:
-    """IRET also ends the blocking of NMIs."""
+    """IRET also ends the blocking of NMIs. After a task switch there is no block to go on from."""
     do_iret(cpu, i)
-    cpu.a.nmi_blocked = 0
-    cpu.attention = 1
+    if cpu.a.nmi_blocked:
+        cpu.a.nmi_blocked = 0
+        cpu.attention = 1
+    if cpu.first != cython.NULL:
+        jump(cpu, i, cpu.a.rip)

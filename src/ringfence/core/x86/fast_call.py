@@ -12,8 +12,9 @@ from cython.cimports.ringfence.core.x86.eflags import write_flags
 from cython.cimports.ringfence.core.x86.faults import raise_gp, raise_ud
 from cython.cimports.ringfence.core.x86.flags import get_rflags
 from cython.cimports.ringfence.core.x86.mode import refresh_mode
-from cython.cimports.ringfence.core.x86.operands import next_rip, wrap_rip
+from cython.cimports.ringfence.core.x86.operands import jump, next_rip, wrap_rip
 from cython.cimports.ringfence.core.x86.privilege import require_cpl0
+from cython.cimports.ringfence.core.x86.segments import commit
 from cython.cimports.ringfence.core.x86.state import (
     ATTR_DB,
     ATTR_DPL_SHIFT,
@@ -33,19 +34,7 @@ from cython.cimports.ringfence.core.x86.state import (
     VM,
     CpuP,
     InstrP,
-    Segment,
 )
-
-
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
-def set_flat(cpu: CpuP, name: cython.int, selector: uint32_t, attr: uint32_t) -> cython.void:
-    segment: cython.pointer(Segment) = cython.address(cpu.a.seg[name])
-    segment.selector = selector
-    segment.base = 0
-    segment.limit = cython.cast(uint32_t, 0xFFFF_FFFF)
-    segment.attr = attr
 
 
 @cython.cfunc
@@ -54,8 +43,10 @@ def set_flat(cpu: CpuP, name: cython.int, selector: uint32_t, attr: uint32_t) ->
 def enter_flat(cpu: CpuP, cs: uint32_t, ss: uint32_t, cpl: cython.int, is_64: cython.bint) -> cython.void:
     """CS and SS as fast calls set them, without looking at any descriptor."""
     dpl: uint32_t = cpl << ATTR_DPL_SHIFT
-    set_flat(cpu, CS, (cs & 0xFFFC) | cpl, 0x9B | dpl | ATTR_G | (ATTR_L if is_64 else ATTR_DB))
-    set_flat(cpu, SS, (ss & 0xFFFC) | cpl, 0x93 | dpl | ATTR_G | ATTR_DB)
+    size: uint32_t = ATTR_L if is_64 else ATTR_DB
+    limit: uint32_t = cython.cast(uint32_t, LOW_32)
+    commit(cpu, CS, (cs & 0xFFFC) | cpl, 0, limit, 0x9B | dpl | ATTR_G | size)
+    commit(cpu, SS, (ss & 0xFFFC) | cpl, 0, limit, 0x93 | dpl | ATTR_G | ATTR_DB)
     cpu.a.cpl = cpl
     refresh_mode(cpu)
 
@@ -76,10 +67,11 @@ def syscall(cpu: CpuP, i: InstrP) -> cython.void:
         flags = flags & ~cpu.a.msr.sfmask
         enter_flat(cpu, star, star + 8, 0, True)
         write_flags(cpu, flags, cython.cast(uint64_t, -1))
-        return
-    cpu.a.rip = cpu.a.msr.star & LOW_32
-    cpu.a.rflags &= ~cython.cast(uint64_t, VM | IF_FLAG | RF)
-    enter_flat(cpu, star, star + 8, 0, False)
+    else:
+        cpu.a.rip = cpu.a.msr.star & LOW_32
+        cpu.a.rflags &= ~cython.cast(uint64_t, VM | IF_FLAG | RF)
+        enter_flat(cpu, star, star + 8, 0, False)
+    jump(cpu, i, cpu.a.rip)
 
 
 @cython.cfunc
@@ -100,6 +92,7 @@ def sysret(cpu: CpuP, i: InstrP) -> cython.void:
         write_flags(cpu, cpu.a.regs[R11], 0x3C7FD7)
     else:
         write_flags(cpu, get_rflags(cpu) | IF_FLAG, IF_FLAG)
+    jump(cpu, i, cpu.a.rip)
 
 
 @cython.cfunc
@@ -116,6 +109,7 @@ def sysenter(cpu: CpuP, i: InstrP) -> cython.void:
     cpu.a.regs[RSP] = cpu.a.msr.sysenter_esp if is_64 else cpu.a.msr.sysenter_esp & LOW_32
     cpu.a.rip = cpu.a.msr.sysenter_eip if is_64 else cpu.a.msr.sysenter_eip & LOW_32
     enter_flat(cpu, cs, cs + 8, 0, is_64)
+    jump(cpu, i, cpu.a.rip)
 
 
 @cython.cfunc
@@ -134,3 +128,4 @@ def sysexit(cpu: CpuP, i: InstrP) -> cython.void:
     cpu.a.regs[RSP] = cpu.a.regs[RCX] if is_64 else cpu.a.regs[RCX] & LOW_32
     cpu.a.rip = cpu.a.regs[RDX] if is_64 else cpu.a.regs[RDX] & LOW_32
     enter_flat(cpu, cs + 32 if is_64 else cs + 16, cs + 40 if is_64 else cs + 24, 3, is_64)
+    jump(cpu, i, cpu.a.rip)

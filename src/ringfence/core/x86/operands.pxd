@@ -91,12 +91,20 @@ cdef inline void set_sp(Cpu* cpu, uint64_t sp) noexcept nogil:
 
 cdef inline void push(Cpu* cpu, uint64_t value, int size) noexcept nogil:
     """Push `size` bytes. RSP changes only when the store went through."""
-    cdef uint64_t sp = wrap_sp(cpu, cpu.a.regs[RSP] - size)
+    cdef uint64_t sp
+    if size == 8:
+        # only 64-bit code pushes quadwords
+        store(cpu, cpu.a.regs[RSP] - 8, value, 8)
+        cpu.a.regs[RSP] -= 8
+        return
+    sp = wrap_sp(cpu, cpu.a.regs[RSP] - size)
     store(cpu, stack_address(cpu, sp, size, 1), value, size)
     set_sp(cpu, sp)
 
 cdef inline uint64_t peek(Cpu* cpu, int offset, int size) noexcept nogil:
     """The stack slot at SP+offset, nothing popped."""
+    if size == 8:
+        return load(cpu, cpu.a.regs[RSP] + offset, 8)
     return load(cpu, stack_address(cpu, wrap_sp(cpu, cpu.a.regs[RSP] + offset), size, 0), size)
 
 cdef inline uint64_t pop(Cpu* cpu, int size) noexcept nogil:
@@ -160,13 +168,15 @@ cdef inline void jump(Cpu* cpu, Instr* i, uint64_t target) noexcept nogil:
         cpu.a.rip = target
         cpu.first = NULL
 
-cdef inline void jump_near(Cpu* cpu, Instr* i, uint64_t target) noexcept nogil:
-    """A branch within the code segment: canonical or below the limit, else #GP."""
+cdef inline bint is_near(Cpu* cpu, uint64_t target) noexcept nogil:
+    """Whether RIP may become `target` as far as 48 bits tell: branch_to() knows the whole rule."""
     if (cpu.mode & MODE_CODE_MASK) == MODE_CODE64:
-        if <uint64_t>((<int64_t>target >> 47) + 1) > 1:
-            jump_checked(cpu, i, target)
-            return
-    elif target > cpu.a.seg[CS].limit:
+        return <uint64_t>((<int64_t>target >> 47) + 1) <= 1
+    return target <= cpu.a.seg[CS].limit
+
+cdef inline void jump_near(Cpu* cpu, Instr* i, uint64_t target) noexcept nogil:
+    """A branch within the code segment; #GP where it leaves that."""
+    if is_near(cpu, target):
+        jump(cpu, i, target)
+    else:
         jump_checked(cpu, i, target)
-        return
-    jump(cpu, i, target)

@@ -78,6 +78,14 @@ def pop_ev(cpu: CpuP, i: InstrP) -> cython.void:
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
+def store_slot(cpu: CpuP, sp: uint64_t, slot: cython.int, value: uint64_t, size: cython.int) -> cython.void:
+    """The store of push number `slot`, from 1. RSP stays: the store may leave, and all be run again."""
+    store(cpu, stack_address(cpu, wrap_sp(cpu, sp - slot * size), size, 1), value, size)
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
 def pusha(cpu: CpuP, i: InstrP) -> cython.void:
     size: cython.int = 1 << i.width
     old: uint64_t = cpu.a.regs[RSP]
@@ -85,7 +93,8 @@ def pusha(cpu: CpuP, i: InstrP) -> cython.void:
     for k in range(8):
         check_write(cpu, stack_address(cpu, wrap_sp(cpu, old - (k + 1) * size), size, 1), size)
     for k in range(8):
-        push(cpu, old if k == RSP else cpu.a.regs[k], size)
+        store_slot(cpu, old, k + 1, cpu.a.regs[k], size)
+    set_sp(cpu, old - 8 * size)
     next_(cpu, i)
 
 
@@ -122,15 +131,17 @@ def enter(cpu: CpuP, i: InstrP) -> cython.void:
     check_write(cpu, stack_address(cpu, wrap_sp(cpu, sp - (level + 1) * size - cython.cast(uint16_t, i.imm)), 1, 1), 1)
     for k in range(1, level):
         load(cpu, stack_address(cpu, wrap_sp(cpu, bp - k * size), size, 0), size)
-    push(cpu, bp, size)
     # the operand's size decides how much of it there is, not the stack's
+    set_sp(cpu, sp - size)
     frame = cpu.a.regs[RSP]
+    cpu.a.regs[RSP] = sp
+    store_slot(cpu, sp, 1, bp, size)
     for k in range(1, level):
-        push(cpu, load(cpu, stack_address(cpu, wrap_sp(cpu, bp - k * size), size, 0), size), size)
+        store_slot(cpu, sp, k + 1, load(cpu, stack_address(cpu, wrap_sp(cpu, bp - k * size), size, 0), size), size)
     if level:
-        push(cpu, frame, size)
+        store_slot(cpu, sp, level + 1, frame, size)
     set_frame(cpu, frame, size)
-    set_sp(cpu, cpu.a.regs[RSP] - cython.cast(uint16_t, i.imm))
+    set_sp(cpu, sp - (level + 1) * size - cython.cast(uint16_t, i.imm))
     next_(cpu, i)
 
 

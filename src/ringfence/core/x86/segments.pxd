@@ -16,6 +16,8 @@ cdef void require_descriptor(Cpu* cpu, uint32_t selector, int vector, Descriptor
 # Long mode: bits 63..32 of a system descriptor's base (or a gate's offset). False: malformed.
 cdef bint read_upper(Cpu* cpu, Descriptor* d, uint32_t* upper) noexcept nogil
 cdef void mark_accessed(Cpu* cpu, Descriptor* d) noexcept nogil
+cdef void commit(
+    Cpu* cpu, int name, uint32_t selector, uint64_t base, uint32_t limit, uint32_t attr) noexcept nogil
 cdef void commit_segment(Cpu* cpu, int name, uint32_t selector, const Descriptor* d) noexcept nogil
 cdef void commit_null(Cpu* cpu, int name, uint32_t selector) noexcept nogil
 cdef void commit_real(Cpu* cpu, int name, uint32_t selector) noexcept nogil

@@ -33,6 +33,7 @@ from cython.cimports.ringfence.core.x86.state import (
     ATTR_NULL,
     ATTR_P,
     ATTR_S,
+    CS,
     DS,
     ES,
     FS,
@@ -45,6 +46,7 @@ from cython.cimports.ringfence.core.x86.state import (
     CpuP,
     Segment,
 )
+from cython.cimports.ringfence.core.x86.tlb import new_generation
 
 
 @cython.cfunc
@@ -113,14 +115,26 @@ def mark_accessed(cpu: CpuP, d: cython.pointer(Descriptor)) -> cython.void:
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
+def commit(
+    cpu: CpuP, name: cython.int, selector: uint32_t, base: uint64_t, limit: uint32_t, attr: uint32_t
+) -> cython.void:
+    """The one place where a loaded segment changes. The jump cache knows RIP, but not where CS lies."""
+    segment: cython.pointer(Segment) = cython.address(cpu.a.seg[name])
+    if name == CS and (segment.base != base or segment.limit != limit):
+        new_generation(cpu)
+    segment.selector = selector
+    segment.base = base
+    segment.limit = limit
+    segment.attr = attr
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
 def commit_segment(
     cpu: CpuP, name: cython.int, selector: uint32_t, d: cython.pointer(cython.const[Descriptor])
 ) -> cython.void:
-    segment: cython.pointer(Segment) = cython.address(cpu.a.seg[name])
-    segment.selector = selector
-    segment.base = d.base
-    segment.limit = d.limit
-    segment.attr = d.attr
+    commit(cpu, name, selector, d.base, d.limit, d.attr)
 
 
 @cython.cfunc
@@ -128,11 +142,7 @@ def commit_segment(
 @cython.exceptval(check=False)
 def commit_null(cpu: CpuP, name: cython.int, selector: uint32_t) -> cython.void:
     """A null selector, with base and limit cleared as Intel's processors do."""
-    segment: cython.pointer(Segment) = cython.address(cpu.a.seg[name])
-    segment.selector = selector
-    segment.base = 0
-    segment.limit = 0
-    segment.attr = ATTR_NULL
+    commit(cpu, name, selector, 0, 0, ATTR_NULL)
 
 
 @cython.cfunc
@@ -140,24 +150,19 @@ def commit_null(cpu: CpuP, name: cython.int, selector: uint32_t) -> cython.void:
 @cython.exceptval(check=False)
 def commit_real(cpu: CpuP, name: cython.int, selector: uint32_t) -> cython.void:
     """Real mode: the base; limit and rights stay as protected mode left them."""
-    segment: cython.pointer(Segment) = cython.address(cpu.a.seg[name])
-    segment.selector = selector
-    segment.base = (selector & 0xFFFF) << 4
-    if segment.attr & ATTR_NULL:
-        segment.limit = 0xFFFF
-        segment.attr = ATTR_DATA_RW
-    segment.attr |= ATTR_P | ATTR_S
+    limit: uint32_t = cpu.a.seg[name].limit
+    attr: uint32_t = cpu.a.seg[name].attr | ATTR_P | ATTR_S
+    if attr & ATTR_NULL:
+        limit = 0xFFFF
+        attr = ATTR_DATA_RW
+    commit(cpu, name, selector, (selector & 0xFFFF) << 4, limit, attr)
 
 
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
 def commit_v86(cpu: CpuP, name: cython.int, selector: uint32_t) -> cython.void:
-    segment: cython.pointer(Segment) = cython.address(cpu.a.seg[name])
-    segment.selector = selector
-    segment.base = (selector & 0xFFFF) << 4
-    segment.limit = 0xFFFF
-    segment.attr = ATTR_V86
+    commit(cpu, name, selector, (selector & 0xFFFF) << 4, 0xFFFF, ATTR_V86)
 
 
 @cython.cfunc

@@ -276,7 +276,8 @@ cdef struct Counters:
     uint64_t blocks_decoded
     uint64_t blocks_invalidated
     uint64_t block_flushes
-    uint64_t tlb_misses
+    uint64_t accesses           # to data, through the TLB
+    uint64_t tlb_misses         # those that needed a walk
     uint64_t tlb_flushes
     uint64_t page_faults
     uint64_t mmio
@@ -339,7 +340,7 @@ cdef struct Cpu:
     int32_t step_is_quiet       # no single-step trap for the running instruction: it delivered an event
     int32_t is_repeating        # a REP instruction stopped between two turns: RIP is still on it
     int32_t shadow_seen         # the instruction being stepped is in an interrupt shadow
-    TlbEntry tlb[3][2][1024]    # [view][read, write][index]
+    TlbEntry tlb[4][2][1024]    # [view][read, write][index]
     TlbEntry tlb_fetch[2][256]  # [supervisor, user][index]
     JumpEntry jumps[4096]
 

@@ -14,7 +14,7 @@ from cython.cimports.libc.stdint import (
     uint32_t,
     uint64_t,
 )
-from cython.cimports.libc.string import memcpy, memset
+from cython.cimports.libc.string import memmove, memset
 from cython.cimports.ringfence.core.x86.access import load, probe, store
 from cython.cimports.ringfence.core.x86.flags import get_zf
 from cython.cimports.ringfence.core.x86.operands import (
@@ -113,7 +113,7 @@ def copy_run(cpu: CpuP, i: InstrP, count: uint64_t) -> uint64_t:
     if cython.cast(uint64_t, host_to - host_from) < n << i.width:
         return 0
     # SAFETY: run_of() kept the elements within both pages
-    memcpy(host_to, host_from, n << i.width)
+    memmove(host_to, host_from, n << i.width)
     return n
 
 
