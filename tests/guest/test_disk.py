@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
-from conftest import Session
+from session import Session
 
 from ringfence.image.debian import Guest
 

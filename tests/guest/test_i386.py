@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conftest import Session
+from session import Session
 
 from ringfence.image.debian import Guest
 

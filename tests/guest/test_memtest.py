@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import Session
+from session import Session
 
 from ringfence.image import deb
 

@@ -15,13 +15,14 @@ import pexpect
 import pytest
 
 from ringfence.board import ports
+from ringfence.devices.legacy.acpi_pm import SLP_TYP_S5
 
 Assemble = Callable[[str], Path]
 #: Sends al to the serial line; a guest of ours is always ready to send.
 PUT = "mov $0x3f8, %dx\n out %al, %dx\n"
 #: Waits for a byte from the serial line and leaves it in al.
 GET = "1: mov $0x3fd, %dx\n in %dx, %al\n test $1, %al\n jz 1b\n mov $0x3f8, %dx\n in %dx, %al\n"
-SLEEP_ENABLE_S5 = 1 << 13 | 5 << 10
+SLEEP_ENABLE_S5 = 1 << 13 | SLP_TYP_S5 << 10
 
 
 @pytest.fixture
@@ -107,7 +108,7 @@ def test_halted_with_interrupts_on_is_not_the_end(assemble: Assemble) -> None:
 
 
 def test_a_triple_fault_shows_registers_and_instructions(assemble: Assemble) -> None:
-    code = "mov $0x1234, %bx\n lidt none\n .globl here\n here: ud2\n none: .word 0\n .long 0"
+    code = "jmp 1f\n 1: mov $0x1234, %bx\n lidt none\n ud2\n none: .word 0\n .long 0"
     done = run(assemble(code))
     assert done.returncode == 6
     text = done.stderr.decode()

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from conftest import BOOT_SECONDS, PROMPT
+from session import BOOT_SECONDS, PROMPT
 
 from ringfence import Kind, Machine
 from ringfence.errors import BadAddress, ExpectTimeout

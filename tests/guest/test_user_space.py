@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from conftest import Session
+from session import Session
 
 
 @pytest.mark.parametrize("program", ["processes", "faults"])

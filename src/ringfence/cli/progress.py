@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 class ProgressBars:
     """One bar for each thing that is fetched; nothing at all where there is nothing to wait for.
 
-    Where stderr is no terminal, one line for each.
+    Where stderr is no terminal, nothing is shown: what it says there is an error.
     """
 
     def __init__(self) -> None:
@@ -33,8 +33,6 @@ class ProgressBars:
         progress = self._progress or self._open()
         if what not in self._tasks:
             self._tasks[what] = progress.add_task(what, total=total_bytes or None)
-            if not progress.console.is_terminal:
-                progress.console.print(what)
         progress.update(self._tasks[what], completed=done_bytes, total=total_bytes or None)
 
     def _open(self) -> Progress:

@@ -135,7 +135,10 @@ def _size(fd: int, path: str) -> int:
     mode = os.fstat(fd).st_mode
     if not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
         raise ImageError(f"disk image {path!r} is neither a file nor a block device")
-    size = os.lseek(fd, 0, os.SEEK_END)
+    try:
+        size = os.lseek(fd, 0, os.SEEK_END)
+    except OSError as error:  # a file of /proc has no end
+        raise ImageError(f"disk image {path!r} has no size: {error.strerror}") from error
     if size == 0:
         raise ImageError(f"disk image {path!r} is empty")
     if size % SECTOR_BYTES:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+
 from ringfence.vmm.vcpu import Vcpu
 
-#: Bytes from a block's start that are shown as instructions.
-CODE_BYTES = 32
-#: Blocks shown, the latest last.
-BLOCKS = 4
+#: Bytes of a block that are looked at.
+CODE_BYTES = 64
+#: Blocks shown before the instruction that was the last.
+BLOCKS = 6
 #: Instructions shown of a block.
-INSTRUCTIONS = 6
+INSTRUCTIONS = 8
 
 ATTR_L, ATTR_DB = 1 << 13, 1 << 14
 EFER_LMA = 1 << 10
@@ -46,23 +48,25 @@ def _instructions(vcpu: Vcpu) -> list[str]:
     is_long = bool(vcpu.regs.efer & EFER_LMA and attr & ATTR_L)
     bits = 64 if is_long else 32 if attr & ATTR_DB else 16
     lines: list[str] = []
-    for rip in [*vcpu.recent_blocks(), vcpu.regs.rip][-BLOCKS:]:
+    for rip, _ in itertools.groupby([*vcpu.recent_blocks()[-BLOCKS:], vcpu.regs.rip]):
         linear = rip if is_long else base + rip & 0xFFFF_FFFF
         code = vcpu.peek(linear, CODE_BYTES)
-        lines.append(f"{rip:x}:" + ("" if code else "  (not mapped)"))
-        lines += _disassemble(code, bits, rip)
+        lines += _disassemble(code, bits, rip) if code else [f"  {rip:x}  (not mapped)"]
     return lines
 
 
 def _disassemble(code: bytes, bits: int, rip: int) -> list[str]:
-    from iced_x86 import Decoder, Formatter, FormatterSyntax  # only a dead guest needs it
+    """A block: its instructions up to the first that goes elsewhere."""
+    from iced_x86 import Decoder, FlowControl, Formatter, FormatterSyntax  # only a dead guest needs it
 
     formatter = Formatter(FormatterSyntax.INTEL)
     lines: list[str] = []
     for instruction in Decoder(bits, code, ip=rip):
-        if instruction.is_invalid or len(lines) == INSTRUCTIONS:
+        if instruction.is_invalid:
             break
         at = instruction.ip - rip
         raw = code[at : at + instruction.len].hex()
         lines.append(f"  {instruction.ip:x}  {raw:<22} {formatter.format(instruction)}")
+        if instruction.flow_control != FlowControl.NEXT or len(lines) == INSTRUCTIONS:
+            break
     return lines
