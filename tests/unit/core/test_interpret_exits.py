@@ -70,7 +70,8 @@ def test_write(rig: Rig, code: str, size: int, value: int) -> None:
     ("code", "read", "written"),
     [
         ("830305", 10, 15), ("f00103", 10, 0x1000A), ("ff03", 0xFFFFFFFF, 0), ("f713", 0xF0, 0xFFFFFF0F),
-        ("c12304", 0x12345678, 0x23456780), ("0fba2b04", 0, 16), ("8703", 77, 0x10000), ("0fc103", 7, 0x10007),
+        ("c12304", 0x12345678, 0x23456780), ("0fba2b04", 0, 16), ("8703", 77, 0x10000),
+        ("0fc103", 7, 0x10007),
     ],
 )  # fmt: skip
 def test_read_modify_write_is_one_of_each(rig: Rig, code: str, read: int, written: int) -> None:
@@ -166,11 +167,14 @@ def test_an_operand_half_in_ram(rig: Rig) -> None:
 @pytest.mark.parametrize(
     ("code", "expected", "rax"),
     [
-        ("e460", ("io read", 0x60, 1, 0xAB), 0xFFFFFFAB), ("66e560", ("io read", 0x60, 2, 0xABCD), 0xFFFFABCD),
-        ("ed", ("io read", 0x3F8, 4, 0x12345678), 0x12345678), ("ee", ("io write", 0x3F8, 1, 0xFF), 0xFFFFFFFF),
-        ("66ef", ("io write", 0x3F8, 2, 0xFFFF), 0xFFFFFFFF), ("e770", ("io write", 0x70, 4, 0xFFFFFFFF), 0xFFFFFFFF),
+        ("e460", ("io read", 0x60, 1, 0xAB), 0xFFFFFFAB),
+        ("66e560", ("io read", 0x60, 2, 0xABCD), 0xFFFFABCD),
+        ("ed", ("io read", 0x3F8, 4, 0x12345678), 0x12345678),
+        ("ee", ("io write", 0x3F8, 1, 0xFF), 0xFFFFFFFF),
+        ("66ef", ("io write", 0x3F8, 2, 0xFFFF), 0xFFFFFFFF),
+        ("e770", ("io write", 0x70, 4, 0xFFFFFFFF), 0xFFFFFFFF),
     ],
-)  # fmt: skip
+)
 def test_ports(rig: Rig, code: str, expected: Access, rax: int) -> None:
     rig.regs.rax, rig.regs.rdx = 0xFFFFFFFF, 0x3F8
     answers = [expected[3]] if "read" in expected[0] else []
