@@ -130,7 +130,7 @@ def test_exceptions_are_counted(rig: Rig) -> None:
 
 def test_single_step_trap_after_each_instruction(rig: Rig) -> None:
     """A handler that returns four times: TF stays set in the frame, so every instruction traps."""
-    handler = "ffc5" "83fd05" "7402" "48cf" "f4" if rig.mode == "long" else "45" "83fd05" "7401" "cf" "f4"
+    handler = "ffc583fd05740248cff4" if rig.mode == "long" else "4583fd057401cff4"
     rig.memory.write(HANDLERS + 16, bytes.fromhex(handler))  # inc ebp; cmp ebp, 5; je; iret; hlt
     rig.regs.rbp = 0
     rig.load(bytes.fromhex("90" * 8))

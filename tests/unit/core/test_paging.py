@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from paging_model import LEVELS, NX, PS, A, Access, Control, D, P, U, W, expect
-from rig import CODE, HANDLERS, STACK3, Rig
+from rig import CODE, STACK3, Rig
 
 PF, GP = 14, 13
 #: where the tables of these tests are; the frame that every leaf ends up at
@@ -104,7 +104,8 @@ class Paged(Rig):
 
 
 rights = st.sampled_from([P | W | U, P | W | U, P | W | U, P | W, P | U, P, 0])
-extras = st.sampled_from([0, 0, 0, 0, 0, A, D, PS, PS, PS | 1 << 8, NX, 1 << 21, 1 << 13, 1 << 40, 1 << 52, 1 << 62])
+EXTRAS = (0, 0, 0, 0, 0, A, D, PS, PS, PS | 1 << 8, NX, 1 << 21, 1 << 13, 1 << 40, 1 << 52, 1 << 62)
+extras = st.sampled_from(EXTRAS)
 flags = st.builds(lambda r, e: r | e, rights, extras)
 controls = st.builds(Control, *(st.booleans() for _ in range(5)))
 accesses = st.builds(Access, st.sampled_from("rwx"), st.booleans(), st.booleans())

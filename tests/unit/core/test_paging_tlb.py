@@ -37,7 +37,8 @@ def set_entry(rig: Rig, gva: int, entry: int) -> None:
 
 def change_entry(entry: int) -> str:
     """Code of the guest that does it: mov rcx, entry_of(A); mov qword [rcx], entry."""
-    return (b"\x48\xc7\xc1" + struct.pack("<I", entry_of(A)) + b"\x48\xc7\x01" + struct.pack("<I", entry)).hex()
+    at, value = struct.pack("<I", entry_of(A)), struct.pack("<I", entry)
+    return (b"\x48\xc7\xc1" + at + b"\x48\xc7\x01" + value).hex()
 
 
 @pytest.mark.parametrize("forget", [INVLPG, RELOAD_CR3])
