@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import time
 
 import pytest
 from rig import (
@@ -58,7 +59,8 @@ def test_real_mode() -> None:
 
 def test_the_same_ip_in_another_segment_is_other_code() -> None:
     rig = Rig("real")
-    rig.cpu.set_deadline_ns(1)  # a stale block would jump to and fro for ever
+    # a stale block would jump to and fro for ever
+    rig.cpu.set_deadline_ns(time.monotonic_ns() + 500_000_000)
     rig.memory.write(0xA000, bytes.fromhex("eb00 40") + far("ea", 0xB00, 0, 2))
     rig.memory.write(0xB000, bytes.fromhex("eb00 43 f4"))
     rig.run(far("ea", 0xA00, 0, 2))

@@ -155,7 +155,8 @@ def step(cpu: CpuP) -> cython.void:
     trap: cython.bint = (cpu.a.rflags & TF) != 0
     resumed: cython.bint = (cpu.a.rflags & RF) != 0
     shadowed: cython.bint = cpu.a.inhibit_irq != 0
-    if cpu.has_breakpoints and not resumed and not cpu.replay_count:
+    # a load of SS holds back the next instruction's breakpoint on Intel's processors only
+    if cpu.has_breakpoints and not resumed and not cpu.replay_count and (not cpu.a.inhibit_db or is_amd(cpu)):
         check_code_breakpoints(cpu)
     cpu.is_repeating = 0
     cpu.attention = 1
@@ -210,6 +211,8 @@ def land(cpu: CpuP, landing: cython.int) -> cython.int:
     """After a long jump: deliver the fault, or hand the exit on. An exit reason, or none."""
     settle(cpu)
     if landing == LAND_EXIT:
+        # an event whose frame lies outside RAM: what raised it is run again
+        cpu.is_delivering = 0
         if cpu.shadow_seen and cpu.replay_count:
             # the instruction is run again: so is its shadow
             cpu.a.inhibit_irq = 1

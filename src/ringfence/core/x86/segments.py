@@ -236,7 +236,8 @@ def drop_segment(cpu: CpuP, name: cython.int) -> cython.void:
     if attr & ATTR_NULL or (is_code(attr) and is_conforming(attr)):
         return
     if dpl_of(attr) < cpu.a.cpl:
-        commit_null(cpu, name, 0)
+        # the base stays, unlike when a null selector is loaded: 64-bit code still uses that of FS and GS
+        commit(cpu, name, 0, cpu.a.seg[name].base, 0, ATTR_NULL)
 
 
 @cython.cfunc
