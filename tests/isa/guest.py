@@ -16,6 +16,8 @@ IDT, TSS, HANDLERS, STACK_TOP = 0x6000, 0x7000, 0x8000, 0xA000
 HANDLER_BYTES = 16
 DATA_GPA, CODE_GPA = 0x10000, 0x12000
 RAM_BYTES = 0x20000
+MMIO_GPA = 0x100_0000
+EXIT_LIMIT = 200
 
 PRESENT, WRITABLE, USER, LARGE = 1, 2, 4, 0x80
 CODE_SELECTOR, USER_CODE_SELECTOR, USER_DATA_SELECTOR, GDT = 8, 0x1B, 0x23, 0xB000
@@ -39,10 +41,10 @@ def descriptor(attr: int) -> int:
     return 0xFFFF | (attr & 0xFF) << 40 | 0xF << 48 | (attr >> 12 & 0xF) << 52
 
 
-def page_tables() -> dict[int, bytes]:
+def page_tables(data_gpa: int) -> dict[int, bytes]:
     """Frame to entries: 2 MiB of the supervisor's at 0, the case's pages for the user at DATA and CODE."""
     link = PRESENT | WRITABLE | USER
-    pages = {(DATA >> 12) + n: DATA_GPA + 0x1000 * n for n in range(DATA_BYTES >> 12)}
+    pages = {(DATA >> 12) + n: data_gpa + 0x1000 * n for n in range(DATA_BYTES >> 12)}
     pages[CODE >> 12] = CODE_GPA
     leaves = bytearray(0x1000)
     for gfn, gpa in pages.items():
@@ -61,10 +63,12 @@ def page_tables() -> dict[int, bytes]:
 class Guest:
     """Our vCPU as a function from case to outcome."""
 
+    data_gpa = DATA_GPA
+
     def __init__(self, model: str = "max") -> None:
         self.memory = memory = GuestMemory()
         memory.add_ram(0, RAM_BYTES)
-        for gpa, entries in page_tables().items():
+        for gpa, entries in page_tables(self.data_gpa).items():
             memory.write(gpa, entries)
         memory.write(IDT, b"".join(gate(vector) for vector in range(32)))
         memory.write(HANDLERS, b"\xf4" * HANDLER_BYTES * 32)
@@ -81,13 +85,20 @@ class Guest:
         for name in ("ds", "es", "fs", "gs"):
             vcpu.set_segment(name, USER_DATA_SELECTOR, 0, FLAT, DATA_USER)
         self.start = self.enter_ring_3()
-        self.data = memory.view(DATA_GPA, DATA_BYTES)
+        self.data = self.make_data()
+
+    def make_data(self) -> memoryview:
+        return self.memory.view(self.data_gpa, DATA_BYTES)
 
     def enter_ring_3(self) -> bytes:
         """The state that every case starts from."""
         self.vcpu.set_segment("ss", USER_DATA_SELECTOR, 0, FLAT, DATA_USER)
         self.vcpu.set_segment("cs", USER_CODE_SELECTOR, 0, FLAT, CODE_64_USER)
         return self.vcpu.save()
+
+    def go(self) -> int:
+        """Run the instruction to its end: an exit reason."""
+        return self.vcpu.run()
 
     def run(self, case: Case) -> Outcome:
         vcpu, regs = self.vcpu, self.vcpu.regs
@@ -101,7 +112,7 @@ class Guest:
         regs.rflags = case.rflags | 2
         vcpu.fx = case.fx
         vcpu.set_debug_steps(1)
-        reason = vcpu.run()
+        reason = self.go()
         assert reason in (Reason.DEBUG, Reason.HLT), f"exit {Reason(reason).name} from {case.code.hex(' ')}"
         rip, data = regs.rip, bytes(self.data)
         values = [getattr(regs, name) for name in GENERAL]
@@ -113,3 +124,25 @@ class Guest:
         at, _, rflags, values[4], _ = pushed[1:]
         cr2 = regs.cr2 if vector == PF_VECTOR else 0
         return Outcome(vector, error, cr2, at, values, rflags, vcpu.fx, data)
+
+
+class MmioGuest(Guest):
+    """The same with the data on a bus: each access is an exit, answered from bytes on this side."""
+
+    data_gpa = MMIO_GPA
+
+    def make_data(self) -> memoryview:
+        return memoryview(bytearray(DATA_BYTES))
+
+    def go(self) -> int:
+        for _ in range(EXIT_LIMIT):
+            reason = self.vcpu.run()
+            if reason != Reason.MMIO:
+                return reason
+            record = self.vcpu.exit
+            at = record.address - MMIO_GPA
+            if record.is_write:
+                self.data[at : at + record.size] = record.data.to_bytes(8, "little")[: record.size]
+            else:
+                record.data = int.from_bytes(self.data[at : at + record.size], "little")
+        raise AssertionError(f"{EXIT_LIMIT} exits of one instruction")

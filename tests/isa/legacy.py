@@ -133,12 +133,12 @@ def draw_string(source: Source, row: Row, choice: Choice, layout: Layout, regs: 
 
 
 def limit_branch(source: Source, row: Row, variant: Variant, choice: Choice, regs: list[int]) -> None:
-    """Targets in the first 64 KiB: beyond, real mode has #GP, which the judge doesn't know (BUGS)."""
+    """Targets in the first 32 KiB: beyond 64, real mode has #GP, and unicorn checks no limits."""
     choice.immediate = source.value() & 0x7FF
     if row.mnemonic == "enter":
         choice.immediate = source.value() & 0xFF | source.below(40) << 16
     if not variant.is_memory and row.mnemonic in ("call", "jmp"):
-        regs[choice.rm] &= 0xFFFF
+        regs[choice.rm] &= 0x7FFF
 
 
 def draw(row: Row, variant: Variant, source: Source) -> Sample:

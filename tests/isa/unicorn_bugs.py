@@ -39,6 +39,7 @@ BUGS = (
     Bug("blsi", "SDM vol. 2, BLSI: CF is set if the source is not 0; inverted", always),
     # not a bug: either is allowed, and unicorn and we choose differently
     Bug("push", "SDM vol. 2, PUSH: a selector is zero-extended or moved as 16 bits", is_wide_selector),
+    Bug("bextr", "SDM vol. 2, BEXTR: a length of 31 or more keeps bit 31", always),
     Bug("bzhi", "SDM vol. 2, BZHI: a count of 31 keeps bits 30..0; and more keep all", always),
 )
 
