@@ -226,3 +226,54 @@ def test_a_halted_guest_sleeps(assemble: Assemble) -> None:
         child.terminate()
     used = sum(int(later[at]) - int(ticks[at]) for at in (11, 12)) / os.sysconf("SC_CLK_TCK")
     assert used < 0.3, f"{used} s of processor time in 2 s of halt"
+
+
+def test_an_x87_error_arrives_as_interrupt_13(assemble: Assemble) -> None:
+    """CR0.NE = 0, as DOS programs run: IRQ 13 of the 8259 pair, its handler writes port 0xF0 and clears the error."""
+    code = """
+        xor %ax, %ax
+        mov %ax, %ds
+        mov %ax, %ss
+        mov $0x7c00, %sp
+        movw $handler, 0x75*4
+        movw $0, 0x75*4+2
+        mov $0x11, %al
+        out %al, $0x20
+        out %al, $0xa0
+        mov $0x08, %al
+        out %al, $0x21
+        mov $0x70, %al
+        out %al, $0xa1
+        mov $0x04, %al
+        out %al, $0x21
+        mov $0x02, %al
+        out %al, $0xa1
+        mov $0x01, %al
+        out %al, $0x21
+        out %al, $0xa1
+        mov $0xfb, %al
+        out %al, $0x21
+        mov $0xdf, %al
+        out %al, $0xa1
+        sti
+        fninit
+        movw $0x037b, 0x500
+        fldcw 0x500
+        fld1
+        fldz
+        fdivrp
+        fwait
+        mov %bl, %al
+        out %al, $0xf4
+        hlt
+    handler:
+        out %al, $0xf0
+        fnclex
+        inc %bl
+        mov $0x20, %al
+        out %al, $0xa0
+        out %al, $0x20
+        iret
+    """
+    done = run(assemble("xor %bx, %bx\n" + code), "--debug-exit", "0xf4")
+    assert (done.returncode, done.stderr) == (2 * 1 + 1, b"")

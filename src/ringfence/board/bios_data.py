@@ -9,7 +9,7 @@ import struct
 import uuid
 
 from ringfence.board import memory_map as mm
-from ringfence.board import mp_table, ports, smbios
+from ringfence.board import mp_table, ports, real_mode, smbios
 from ringfence.board.acpi import tables as acpi
 from ringfence.board.memory_map import MemoryMap
 from ringfence.devices.dma import GuestMemory
@@ -20,7 +20,8 @@ _EQUIPMENT_FPU_MOUSE_ONE_SERIAL = 1 << 1 | 1 << 2 | 1 << 9
 
 
 def write(memory: GuestMemory, map: MemoryMap, cpu_model: str, cpu_count: int) -> None:
-    """The data area and the ACPI, MP and SMBIOS tables."""
+    """The interrupt vectors, the data area and the ACPI, MP and SMBIOS tables."""
+    real_mode.write(memory)
     for address, value in (
         (_COM1_PORT, ports.COM1[0].base),
         (_EBDA_SEGMENT, mm.EBDA_BASE >> 4),

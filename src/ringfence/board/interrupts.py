@@ -10,15 +10,19 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from ringfence.board import ports
+from ringfence.board.real_mode import MASTER_VECTOR, SLAVE_VECTOR
 from ringfence.devices.irq import Line
 from ringfence.devices.legacy import msi
 from ringfence.devices.legacy.ioapic import PINS, IoApic
-from ringfence.devices.legacy.pic import PicPair
+from ringfence.devices.legacy.pic import CASCADE, ICW1, ICW1_ICW4, PicPair
 
 ISA_WIRES = 16
 _LOWEST_PRIORITY = 1
 _LINT0 = 0
 _ELCR = 4
+_ICW4_8086 = 1
+#: Both 8259s: first register, vectors, how they are wired to each other, mask: all but the timer.
+_PICS = ((0, MASTER_VECTOR, 1 << CASCADE, 0xFA), (2, SLAVE_VECTOR, CASCADE, 0xFF))
 #: PCI's wires and ACPI's interrupt are level-triggered; firmware tells the 8259s.
 _LEVEL_IRQS = (*ports.IRQ_INTX, ports.IRQ_SCI)
 
@@ -63,8 +67,12 @@ class Interrupts:
             return self.intx[ports.GSI_INTX.index(gsi)]
         return self.free_pins[gsi]
 
-    def set_level_triggered(self) -> None:
-        """Do with the 8259s' trigger registers what firmware does."""
+    def initialize_pics(self) -> None:
+        """Do with the 8259s what firmware does: vectors, masks and trigger modes."""
+        for offset, vector, wiring, mask in _PICS:
+            self.pic.write(offset, 1, ICW1 | ICW1_ICW4)
+            for value in (vector, wiring, _ICW4_8086, mask):
+                self.pic.write(offset + 1, 1, value)
         bits = sum(1 << irq for irq in _LEVEL_IRQS)
         self.pic.write(_ELCR, 2, bits)
 

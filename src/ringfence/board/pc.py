@@ -26,6 +26,7 @@ from ringfence.devices.clock import Clock
 from ringfence.devices.device import Device
 from ringfence.devices.irq import Line
 from ringfence.devices.legacy.acpi_pm import AcpiPm
+from ringfence.devices.legacy.coprocessor import Coprocessor
 from ringfence.devices.legacy.debug import DebugConsole, DebugExit, PostPort
 from ringfence.devices.legacy.fw_cfg import FwCfg
 from ringfence.devices.legacy.hpet import Hpet
@@ -50,6 +51,8 @@ _PORTS = 1 << 16
 _PHYSICAL_BITS = 52
 _LAPIC_SVR, _LAPIC_LINT0, _LAPIC_LINT1 = 0x0F0, 0x350, 0x360
 _SVR_ENABLED, _LVT_EXTINT, _LVT_NMI = 0x1FF, 0x700, 0x400
+#: The PC's 18.2 Hz: counter 0, both bytes, mode 3, a count of 65536.
+_TIMER_TICK = ((3, 0x36), (0, 0), (0, 0))
 
 
 class Board:
@@ -166,6 +169,8 @@ class Board:
         self._plug(i8042, ports.I8042)
         self._plug(VgaText(), ports.VGA_TEXT)
         self._plug(PostPort(), ports.POST)
+        self.coprocessor = Coprocessor(self.irq(ports.IRQ_COPROCESSOR))
+        self._plug(self.coprocessor, ports.COPROCESSOR)
         self._plug(FastA20(self._reset), ports.FAST_A20)
         self._plug(self.fw_cfg, ports.FW_CFG)
         self._plug(DebugConsole(debug.write, 0xE9, "firmware-console"), ports.FIRMWARE_CONSOLE)
@@ -185,9 +190,11 @@ class Board:
         self._plug_memory(TestWindow(), WINDOW_BASE, WINDOW_BYTES)
 
     def _do_firmwares_work(self) -> None:
-        """What a kernel expects to find set up: PCI addresses, trigger modes, the 8259 wired through."""
+        """What a kernel expects to find set up: PCI addresses, the timer's tick, the 8259 wired through."""
         self.pci.assign()
-        self.interrupts.set_level_triggered()
+        self.interrupts.initialize_pics()
+        for offset, value in _TIMER_TICK:
+            self.devices["pit"].write(offset, 1, value)
         for vcpu in self.vcpus:
             vcpu.lapic.write(_LAPIC_SVR, _SVR_ENABLED, 0)
             vcpu.lapic.write(_LAPIC_LINT0, _LVT_EXTINT, 0)

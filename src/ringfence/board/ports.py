@@ -26,6 +26,7 @@ VGA_TEXT = (PortRange(0x3D4, 2, 0), PortRange(0x3DA, 1, 2))
 COM1 = (PortRange(0x3F8, 8),)
 DEBUG_CONSOLE = (PortRange(0xE9, 1),)
 FIRMWARE_CONSOLE = (PortRange(0x402, 1),)
+COPROCESSOR = (PortRange(0xF0, 2),)
 FW_CFG = (PortRange(0x510, 12),)
 PCI_CONFIG = (PortRange(0xCF8, 8),)
 RESET_CONTROL = 0xCF9
@@ -47,6 +48,7 @@ IRQ_COM1 = 4
 IRQ_RTC = 8
 IRQ_SCI = 9
 IRQ_MOUSE = 12
+IRQ_COPROCESSOR = 13
 #: The timer's wire goes to this pin of the I/O APIC; every other ISA wire to the pin of its number.
 GSI_TIMER = 2
 #: The four INTx wires of PCI: pins of the I/O APIC, and inputs of the 8259 pair for systems without APIC.

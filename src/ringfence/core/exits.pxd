@@ -15,6 +15,7 @@ cdef enum ExitReason:
     EXIT_DEBUG = 9         # a debugger's stop
     EXIT_FAIL = 10         # the engine can't go on; data says where
     EXIT_HYPERCALL = 11    # VMCALL/VMMCALL that the core does not answer itself
+    EXIT_FERR = 12         # FERR#: an x87 error waits for the interrupt of a coprocessor (CR0.NE = 0)
 
 cdef struct Exit:
     uint32_t reason

@@ -23,3 +23,4 @@ class Reason(IntEnum):
     DEBUG = 9
     FAIL = 10
     HYPERCALL = 11
+    FERR = 12

@@ -58,6 +58,7 @@ class VcpuLoop:
             Reason.SHUTDOWN: self._shutdown,
             Reason.FAIL: self._fail,
             Reason.HYPERCALL: self._hypercall,
+            Reason.FERR: self._ferr,
         }
         # INTERRUPTED, IRQ_WINDOW and DEBUG need nothing but the service that follows every exit; an
         # IPI to other processors has no addressee.
@@ -173,6 +174,10 @@ class VcpuLoop:
 
     def _fail(self) -> bool:
         self._control.end(Outcome(Kind.FAILED, self.vcpu.exit.data, crash.describe(self.vcpu)))
+        return False
+
+    def _ferr(self) -> bool:
+        self._parts.coprocessor.assert_error()
         return False
 
     def _hypercall(self) -> bool:

@@ -117,6 +117,12 @@ class IoApic(Protocol):
     def eoi(self, vector: int) -> None: ...
 
 
+class Coprocessor(Protocol):
+    def assert_error(self) -> None:
+        """FERR#: an x87 error is to become an interrupt."""
+        ...
+
+
 class Parts(Protocol):
     """Of a board, what meets an exit."""
 
@@ -128,6 +134,9 @@ class Parts(Protocol):
 
     @property
     def ioapic(self) -> IoApic: ...
+
+    @property
+    def coprocessor(self) -> Coprocessor: ...
 
     pio: Bus
     mmio: Bus

@@ -50,6 +50,15 @@ def test_mov_ss_holds_the_trap_back() -> None:
     assert rig.vector == DB and rig.stack(1) == [CODE + 3]
 
 
+@pytest.mark.parametrize(("model", "breaks"), [("core2duo", False), ("opteron", True)])
+def test_mov_ss_holds_a_breakpoint_back_on_intels_only(model: str, breaks: bool) -> None:
+    rig = Rig("protected", model)
+    rig.regs.rax = rig.cpu.segment("ss")[0]
+    rig.regs.dr0, rig.regs.dr7 = CODE + 2, 0x402
+    rig.run("8ed0 90 f4")
+    assert (rig.vector == DB) == breaks
+
+
 def test_a_fault_under_tf_is_that_fault(rig: Rig) -> None:
     rig.regs.rflags = TF | 2
     rig.run("0f0b")

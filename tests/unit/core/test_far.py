@@ -169,6 +169,19 @@ def test_return_to_the_outer_ring_drops_segments(rig: Rig) -> None:
     assert rig.cpu.segment("fs")[0] == FREE | 3
 
 
+def test_a_segment_dropped_on_the_way_out_keeps_its_base() -> None:
+    """64-bit code reaches its thread's data through GS, whatever selector was there before."""
+    rig = Rig("long")
+    rig.cpu.set_segment("gs", DATA0, 0x50000, 0xFFFFFFFF, 0x93 | G | DB)
+    rig.memory.write(0x50008, (0x1234).to_bytes(8, "little"))
+    rig.memory.write(TARGET, bytes.fromhex("65488b042508000000" + HALT3))  # mov rax, gs:[8]
+    rig.set_idt(0x40, 0xEE)
+    iret_frame(rig, TARGET, CODE3, 2, STACK3, DATA3, size=8)
+    rig.run("48cf")
+    assert rig.vector == 0x40 and rig.regs.rax == 0x1234
+    assert rig.cpu.segment("gs")[0] == 0 and rig.cpu.segment("gs")[3] == 0x10000
+
+
 def iret_frame(rig: Rig, *values: int, size: int = 4) -> None:
     for value in reversed(values):
         rig.regs.rsp -= size

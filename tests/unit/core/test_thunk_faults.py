@@ -136,7 +136,7 @@ def test_pending_exception_waits_for_a_waiting_instruction(machine: Machine) -> 
 def test_pending_exception_without_ne_asks_for_irq_13(machine: Machine) -> None:
     machine.cpu.regs.cr0 = 0x10
     machine.fx(control=0x37B)
-    assert machine.start(FLD1, FLDZ, FDIVP, FWAIT) == Reason.INTERRUPTED
+    assert machine.start(FLD1, FLDZ, FDIVP, FWAIT) == Reason.FERR
     assert machine.cpu.regs.rip == CODE + 6
 
 

@@ -111,6 +111,14 @@ class FakeIoApic:
         self.ended.append(vector)
 
 
+@dataclass
+class FakeCoprocessor:
+    errors: int = 0
+
+    def assert_error(self) -> None:
+        self.errors += 1
+
+
 class FakeBoard:
     def __init__(self, *vcpus: FakeVcpu) -> None:
         self.vcpus = list(vcpus)
@@ -119,6 +127,7 @@ class FakeBoard:
         self.clock = Clock()
         self.pic = FakePic()
         self.ioapic = FakeIoApic()
+        self.coprocessor = FakeCoprocessor()
 
 
 def io(port: int, *, write: int | None = None, size: int = 1) -> Step:

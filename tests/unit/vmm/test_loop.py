@@ -115,6 +115,12 @@ def test_exits_and_time_are_counted_by_reason() -> None:
     assert rig.board.ioapic.ended == [0x31]
 
 
+def test_an_x87_error_becomes_the_coprocessors_interrupt() -> None:
+    rig = Rig(reason(Reason.FERR), STOP)
+    rig.run()
+    assert rig.board.coprocessor.errors == 1
+
+
 def test_an_unknown_hypercall_is_refused_as_kvm_does() -> None:
     rig = Rig(reason(Reason.HYPERCALL), STOP)
     rig.run()

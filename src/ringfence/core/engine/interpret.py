@@ -21,6 +21,7 @@ from cython.cimports.ringfence.core.exits import (
     EXIT_SHUTDOWN,
 )
 from cython.cimports.ringfence.core.x86.blocks import enter_block, lookup_block, step_block
+from cython.cimports.ringfence.core.x86.cpuid import is_amd
 from cython.cimports.ringfence.core.x86.debug import check_code_breakpoints, note_single_step
 from cython.cimports.ringfence.core.x86.escape import LAND_EXIT, _setjmp
 from cython.cimports.ringfence.core.x86.interrupts import (

@@ -63,7 +63,7 @@ def find_rule(index: uint32_t, rule: cython.pointer(MsrRule)) -> cython.bint:
     if index == MSR_PERF_CTL:
         return set_rule(rule, MSR_IGNORES_WRITES, cython.cast(uint64_t, 0xa00), 0, -1)
     if index == MSR_MISC_ENABLE:
-        return set_rule(rule, MSR_FIELD, 0, cython.cast(uint64_t, 0xc51889), -1)
+        return set_rule(rule, MSR_FIELD, 0, cython.cast(uint64_t, 0x400c51889), -1)
     if index == MSR_DEBUGCTL:
         return set_rule(rule, MSR_FIELD, 0, cython.cast(uint64_t, 0x3), -1)
     if index == MSR_LASTBRANCHFROMIP:

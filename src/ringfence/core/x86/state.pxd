@@ -326,7 +326,7 @@ cdef struct Cpu:
     int32_t model               # row of the CPU model table
     int32_t index
     int32_t debug_steps         # run() returns DEBUG after this many instructions; 0 = off
-    int32_t ferr                # FERR#: an x87 exception waits for IRQ 13 (CR0.NE = 0)
+    int32_t pad2
     Counters count
     uint64_t last_rips[16]      # ring of recent block addresses, for the triple-fault report
     uint32_t last_rip_at

@@ -11,7 +11,7 @@ bits 32 to 47.
 import cython
 from cython.cimports.libc.stdint import uint8_t, uint32_t, uint64_t
 from cython.cimports.libc.string import memcpy
-from cython.cimports.ringfence.core.exits import EXIT_INTERRUPTED
+from cython.cimports.ringfence.core.exits import EXIT_FERR
 from cython.cimports.ringfence.core.x86.access import check_write, load, load_bytes, store, store_bytes
 from cython.cimports.ringfence.core.x86.decode import entry_info
 from cython.cimports.ringfence.core.x86.faults import leave, raise_fault
@@ -59,12 +59,11 @@ def x87_unavailable(cpu: CpuP) -> cython.void:
 @cython.exceptval(check=False)
 def x87_pending(cpu: CpuP) -> cython.void:
     """An unmasked exception of an earlier instruction. With CR0.NE = 0 the processor asserts FERR#
-    and waits for an interrupt: the VMM sees `ferr`, raises IRQ 13, and the instruction runs again.
+    and waits for an interrupt: the VMM raises IRQ 13, and the instruction runs again.
     """
     if cpu.a.cr0 & CR0_NE:
         raise_fault(cpu, MF)
-    cpu.ferr = 1
-    leave(cpu, EXIT_INTERRUPTED)
+    leave(cpu, EXIT_FERR)
 
 
 @cython.cfunc
