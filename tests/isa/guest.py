@@ -18,6 +18,9 @@ DATA_GPA, CODE_GPA = 0x10000, 0x12000
 RAM_BYTES = 0x20000
 MMIO_GPA = 0x100_0000
 EXIT_LIMIT = 200
+REPEAT_LIMIT = 100
+#: RFLAGS as a process has them: IF and bit 1
+ALWAYS_SET = 0x202
 
 PRESENT, WRITABLE, USER, LARGE = 1, 2, 4, 0x80
 CODE_SELECTOR, USER_CODE_SELECTOR, USER_DATA_SELECTOR, GDT = 8, 0x1B, 0x23, 0xB000
@@ -100,7 +103,7 @@ class Guest:
         """Run the instruction to its end: an exit reason."""
         return self.vcpu.run()
 
-    def run(self, case: Case) -> Outcome:
+    def run(self, case: Case, is_repeated: bool = False) -> Outcome:
         vcpu, regs = self.vcpu, self.vcpu.regs
         vcpu.restore(self.start)
         self.memory.write(CODE_GPA + INSTRUCTION - CODE, case.code.ljust(16, b"\x90"))
@@ -109,10 +112,13 @@ class Guest:
         for name, value in zip(GENERAL, case.regs, strict=True):
             setattr(regs, name, value)
         regs.rip = INSTRUCTION
-        regs.rflags = case.rflags | 2
+        regs.rflags = case.rflags | ALWAYS_SET
         vcpu.fx = case.fx
-        vcpu.set_debug_steps(1)
-        reason = self.go()
+        for _ in range(REPEAT_LIMIT if is_repeated else 1):
+            vcpu.set_debug_steps(1)
+            reason = self.go()
+            if regs.rip != INSTRUCTION:
+                break
         assert reason in (Reason.DEBUG, Reason.HLT), f"exit {Reason(reason).name} from {case.code.hex(' ')}"
         rip, data = regs.rip, bytes(self.data)
         values = [getattr(regs, name) for name in GENERAL]

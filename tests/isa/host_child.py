@@ -24,7 +24,10 @@ EXCHANGE = 0x2002_0000
 HOST_RSP, IN_FLAGS, OUT_FLAGS, HOST_MXCSR = (EXCHANGE + at for at in (0x88, 0x80, 0x90, 0x98))
 IN_REGS, OUT_REGS, FAULT, IN_FX, OUT_FX = (EXCHANGE + at for at in (0, 0x100, 0x180, 0x200, 0x400))
 NO_FAULT = (1 << 64) - 1
-PAGE_FAULT = 14
+BREAKPOINT, PAGE_FAULT = 3, 14
+INT3 = b"\xcc"
+#: the part of the code page that branches may lead to
+BRANCH_LOW, BRANCH_HIGH = 0x400, PAGE
 
 MAP_FIXED_NOREPLACE = 0x10_0000
 SA_SIGINFO, SA_ONSTACK = 4, 0x0800_0000
@@ -132,6 +135,7 @@ class Processor:
     def run(self, case: Case) -> Outcome:
         at = INSTRUCTION - CODE
         code = case.code + jump(INSTRUCTION + len(case.code), self.after)
+        self.code[BRANCH_LOW:BRANCH_HIGH] = INT3 * (BRANCH_HIGH - BRANCH_LOW)
         self.code[at : at + len(code)] = code
         self.data[:] = bytes(DATA_BYTES)
         self.data[case.window_at : case.window_at + len(case.window)] = case.window
@@ -143,7 +147,10 @@ class Processor:
         regs = list(struct.unpack_from("<16Q", exchange, OUT_REGS - EXCHANGE))
         vector, error, cr2, rip = struct.unpack_from("<q3Q", exchange, FAULT - EXCHANGE)
         rflags = struct.unpack_from("<Q", exchange, OUT_FLAGS - EXCHANGE)[0]
-        if vector < 0:
+        if vector == BREAKPOINT and rip != INSTRUCTION + 1:
+            # a branch, stopped where it led to
+            vector, error, rip = -1, 0, rip - 1
+        elif vector < 0:
             error, rip = 0, INSTRUCTION + len(case.code)
         cr2 = cr2 if vector == PAGE_FAULT else 0
         fx = bytes(exchange[OUT_FX - EXCHANGE : OUT_FX - EXCHANGE + 512])
