@@ -64,8 +64,11 @@ def test_the_timer_is_on_pin_2() -> None:
 
 def test_pci_wires_are_pins_16_to_19_and_level_triggered_isa_inputs() -> None:
     interrupts, (cpu,) = wired()
-    interrupts.set_level_triggered()
+    interrupts.initialize_pics()
     assert interrupts.pic.read(4, 2) == 0x0EA0
+    assert (interrupts.pic.read(1, 1), interrupts.pic.read(3, 1)) == (0xFA, 0xFF), "only the timer may interrupt"
+    for mask in (1, 3):
+        interrupts.pic.write(mask, 1, 0)
     for wire, gsi in enumerate(ports.GSI_INTX):
         set_pin(interrupts, gsi, LEVEL | 0x40 + wire)
         interrupts.intx[wire].raise_()
