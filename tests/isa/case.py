@@ -13,6 +13,8 @@ CODE = 0x2001_0000
 INSTRUCTION = CODE + 0x800
 
 WINDOW_BYTES = 128
+#: room for the code of a case
+CODE_BYTES = 256
 GENERAL = (
     "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
     "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15",
@@ -39,7 +41,7 @@ class Case:
     window_at: int
     window: bytes
 
-    FORMAT = struct.Struct(f"<B15x16s16QQ512sQ{WINDOW_BYTES}s")
+    FORMAT = struct.Struct(f"<Q{CODE_BYTES}s16QQ512sQ{WINDOW_BYTES}s")
 
     def pack(self) -> bytes:
         return self.FORMAT.pack(

@@ -136,6 +136,24 @@ def differences(sample: Sample, judge: Outcome, ours: Outcome, flags: int = ARIT
     return found
 
 
+def state_differences(judge: Outcome, ours: Outcome, flags: int) -> list[str]:
+    """Of a sequence: everything but `flags` is defined."""
+    shown = {"vector": "vector", "rip": "rip", "error": "error code"}
+    found = [
+        f"{title}: judge {getattr(judge, name):#x}, ours {getattr(ours, name):#x}"
+        for name, title in shown.items()
+        if getattr(judge, name) != getattr(ours, name)
+    ]
+    theirs, own = fx_parts(judge.fx), fx_parts(ours.fx)
+    theirs |= dict(zip(GENERAL, map(hex, judge.regs), strict=True))
+    own |= dict(zip(GENERAL, map(hex, ours.regs), strict=True))
+    theirs["rflags"], own["rflags"] = hex(judge.rflags & flags), hex(ours.rflags & flags)
+    theirs["data"], own["data"] = judge.data[:256].hex(), ours.data[:256].hex()
+    differing = [name for name in theirs if theirs[name] != own[name]]
+    found += [f"{name}: judge {theirs[name]}, ours {own[name]}" for name in differing]
+    return found if found or judge.data == ours.data else ["data"]
+
+
 def report(sample: Sample, found: list[str]) -> str:
     """A failing case as one can read it."""
     case = sample.case

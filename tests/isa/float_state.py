@@ -37,6 +37,17 @@ def draw_x87(source: Source) -> bytes:
     return struct.pack("<HHBBH", control, status, tags, 0, 0)
 
 
+def draw_masked(source: Source) -> bytes:
+    """All registers random, every exception masked and none pending."""
+    image = bytearray(draw_state(source, True, True))
+    image[0] |= 0x3F
+    image[2:4] = (int.from_bytes(image[2:4], "little") & ~0x80FF).to_bytes(2, "little")
+    image[MXCSR_OFFSET : MXCSR_OFFSET + 2] = (
+        int.from_bytes(image[MXCSR_OFFSET : MXCSR_OFFSET + 2], "little") | MXCSR_DEFAULT
+    ).to_bytes(2, "little")
+    return bytes(image)
+
+
 def draw_state(source: Source, with_x87: bool, with_sse: bool) -> bytes:
     """An image with random contents of the registers that are asked for."""
     head, stack, xmm = DEFAULT[:24], DEFAULT[ST_OFFSET:XMM_OFFSET], DEFAULT[XMM_OFFSET:416]

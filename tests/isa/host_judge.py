@@ -63,7 +63,7 @@ class HostJudge:
             raise HostCrash(f"the host's child died in one of: {codes}")
         outcomes = [Outcome.unpack(answer[at : at + size]) for at in range(0, len(answer), size)]
         for case, outcome in zip(cases, outcomes, strict=True):
-            if outcome.vector >= 0 and outcome.rip != INSTRUCTION:
+            if outcome.vector >= 0 and not 0 <= outcome.rip - INSTRUCTION < len(case.code):
                 raise HostCrash(f"{case.code.hex()}: fault {outcome.vector} at {outcome.rip:#x}")
         return outcomes
 

@@ -81,7 +81,8 @@ class Source:
         return self.byte() % n == n - 1
 
     def pick(self, options: Sequence[T]) -> T:
-        return options[self.byte() % len(options)]
+        at = self.byte() if len(options) <= 256 else self.byte() << 8 | self.byte()
+        return options[at % len(options)]
 
     def value(self) -> int:
         """A 64-bit number, often at an edge, often small."""
