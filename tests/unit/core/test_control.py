@@ -290,3 +290,13 @@ def test_hlt() -> None:
     assert rig.regs.rip == CODE + 2
     assert rig.go_on() == Reason.HLT, "until something wakes it"
     assert rig.cpu.segment("cs")[0] == CODE0 and rig.cpu.segment("ss")[0] == DATA0
+
+
+@pytest.mark.parametrize("modrm", ["00", "40", "84", "c0"])
+def test_control_and_debug_moves_ignore_the_mod_field(modrm: str) -> None:
+    """The operand is a register whatever it says, and no displacement follows."""
+    rig = Rig("protected")
+    rig.run(f"0f20{modrm} f4")
+    assert rig.vector is None and rig.regs.rip == CODE + 4
+    rig.run(f"0f21{modrm} f4")
+    assert rig.vector is None and rig.regs.rip == CODE + 4

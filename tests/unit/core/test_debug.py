@@ -50,6 +50,15 @@ def test_mov_ss_holds_the_trap_back() -> None:
     assert rig.vector == DB and rig.stack(1) == [CODE + 3]
 
 
+def test_int1_takes_a_trap_along_that_a_load_of_ss_held_back() -> None:
+    rig = Rig("protected")
+    rig.memory.write(0x50000, rig.cpu.segment("ss")[0].to_bytes(2, "little"))
+    rig.regs.dr0, rig.regs.dr7 = 0x50000, 0x000F0402
+    rig.run("8e1500000500 f1 90 f4")  # mov ss, [0x50000]; int1
+    assert rig.vector == DB and rig.stack(1) == [CODE + 7] and rig.regs.dr6 & 0xF == 1
+    assert rig.cpu.counters()["exceptions"] == {DB: 1}
+
+
 @pytest.mark.parametrize(("model", "breaks"), [("core2duo", False), ("opteron", True)])
 def test_mov_ss_holds_a_breakpoint_back_on_intels_only(model: str, breaks: bool) -> None:
     rig = Rig("protected", model)

@@ -159,6 +159,9 @@ def find_entry(cpu: CpuP, s: ScanP, mode: uint32_t) -> cython.int:
     k: cython.int
     # ModRM is looked at, not consumed: rows without it share no opcode with rows that have it
     s.modrm = s.code[s.at] if s.at < s.available else 0
+    if s.map == 1 and s.opcode & 0xFC == 0x20:
+        # MOV of control and debug registers: the mod field is ignored, the operand is always a register
+        s.modrm |= 0xC0
     for k in range(root.first, root.first + root.count):
         if infos[candidates[k]].has_modrm & 1 and s.at >= s.available:
             s.is_truncated = 1

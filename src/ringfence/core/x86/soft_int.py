@@ -96,7 +96,10 @@ def into(cpu: CpuP, i: InstrP) -> cython.void:
 @cython.nogil
 @cython.exceptval(check=False)
 def int1(cpu: CpuP, i: InstrP) -> cython.void:
-    """#DB that no DPL guards; DR6 says nothing of it."""
+    """#DB that no DPL guards; DR6 says nothing of it. Traps that a load of SS held back come with it."""
+    cpu.a.dr[6] |= cpu.a.pending_dr6
+    cpu.a.pending_db = 0
+    cpu.a.pending_dr6 = 0
     cpu.count.exceptions[DB] += 1
     deliver(cpu, DB, EVENT_TRAP, False, 0, wrap_rip(cpu, next_rip(cpu, i)))
 
