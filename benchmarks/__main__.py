@@ -1,4 +1,4 @@
-"""`python -m benchmarks [guest-work|boot]...`: measure, and print tables in Markdown for SPEC.md.
+"""`python -m benchmarks [--part guest-work|boot]`: measure, and print tables in Markdown for SPEC.md.
 
 Needs nasm, bochs with bochsbios, qemu-system-x86 and a Debian guest as `ringfence run debian` fetches it.
 """
@@ -27,13 +27,13 @@ def host() -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
-    parser.add_argument("parts", nargs="*", choices=PARTS, help="what to measure; all of it by default")
+    parser.add_argument("--part", choices=PARTS, help="what to measure; all of it by default")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--work", action="append", default=[], help="only this guest work; repeatable")
     parser.add_argument("--kernel", type=Path, help="boot this instead of the Debian guest; with --initrd")
     parser.add_argument("--initrd", type=Path)
     arguments = parser.parse_args()
-    parts = arguments.parts or PARTS
+    parts = (arguments.part,) if arguments.part else PARTS
     print(host())
     with tempfile.TemporaryDirectory(prefix="ringfence-benchmark-") as name:
         folder = Path(name)
