@@ -54,6 +54,22 @@ def test_sysret() -> None:
 
 
 RF = 0x10000
+TF, DB = 0x100, 1
+
+
+def test_syscall_and_sysret_trap_by_the_flags_they_leave() -> None:
+    """SFMASK clears TF: no trap in the kernel, though TF was set before. SYSRET sets it: a trap at once."""
+    rig = prepare()
+    rig.set_ring(3)
+    rig.regs.rflags = TF | 2
+    rig.run("0f05")
+    assert rig.vector is None and rig.regs.rip == TARGET + 1
+    assert rig.regs.r11 == TF | 2
+    rig = prepare()
+    rig.regs.rcx, rig.regs.r11 = TARGET, TF | 2
+    rig.run("480f07")
+    assert rig.vector == DB and rig.stack(2) == [TARGET, 0x43]
+    assert rig.stack(3)[2] & TF
 
 
 @pytest.mark.parametrize(("model", "ring"), [("max", 0), ("opteron", 3)])

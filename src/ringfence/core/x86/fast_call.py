@@ -7,6 +7,7 @@ mode, and only Intel's SYSRET checks the return address while still at CPL 0.
 import cython
 from cython.cimports.libc.stdint import uint32_t, uint64_t
 from cython.cimports.ringfence.core.x86.cpuid import is_amd
+from cython.cimports.ringfence.core.x86.debug import DR6_BS, pend_trap
 from cython.cimports.ringfence.core.x86.descriptor import LOW_32, is_canonical, is_code64, is_long
 from cython.cimports.ringfence.core.x86.eflags import write_flags
 from cython.cimports.ringfence.core.x86.faults import raise_gp, raise_ud
@@ -31,6 +32,7 @@ from cython.cimports.ringfence.core.x86.state import (
     RF,
     RSP,
     SS,
+    TF,
     VM,
     CpuP,
     InstrP,
@@ -54,8 +56,21 @@ def enter_flat(cpu: CpuP, cs: uint32_t, ss: uint32_t, cpl: cython.int, is_64: cy
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
+def trap_by_new_flags(cpu: CpuP, old_flags: uint64_t) -> cython.void:
+    """SYSCALL and SYSRET trap by the TF that they leave, every other instruction by the one it finds."""
+    if (old_flags ^ cpu.a.rflags) & TF:
+        if cpu.a.rflags & TF:
+            pend_trap(cpu, DR6_BS)
+        else:
+            cpu.step_is_quiet = 1
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
 def syscall(cpu: CpuP, i: InstrP) -> cython.void:
     flags: uint64_t
+    old_flags: uint64_t = cpu.a.rflags
     star: uint32_t = (cpu.a.msr.star >> 32) & 0xFFFF
     if not cpu.a.msr.efer & EFER_SCE or not (is_code64(cpu) or is_amd(cpu)) or not cpu.a.cr0 & CR0_PE:
         raise_ud(cpu)
@@ -67,6 +82,7 @@ def syscall(cpu: CpuP, i: InstrP) -> cython.void:
         flags = flags & ~cpu.a.msr.sfmask
         enter_flat(cpu, star, star + 8, 0, True)
         write_flags(cpu, flags, cython.cast(uint64_t, -1))
+        trap_by_new_flags(cpu, old_flags)
     else:
         cpu.a.rip = cpu.a.msr.star & LOW_32
         cpu.a.rflags &= ~cython.cast(uint64_t, VM | IF_FLAG | RF)
@@ -78,6 +94,7 @@ def syscall(cpu: CpuP, i: InstrP) -> cython.void:
 @cython.nogil
 @cython.exceptval(check=False)
 def sysret(cpu: CpuP, i: InstrP) -> cython.void:
+    old_flags: uint64_t = cpu.a.rflags
     star: uint32_t = cython.cast(uint32_t, cpu.a.msr.star >> 48)
     is_64: cython.bint = (i.attr & INSTR_REX_W) != 0
     from_long: cython.bint = is_long(cpu)
@@ -90,6 +107,7 @@ def sysret(cpu: CpuP, i: InstrP) -> cython.void:
     enter_flat(cpu, star + 16 if is_64 else star, star + 8, 3, is_64)
     if from_long:
         write_flags(cpu, cpu.a.regs[R11], 0x3C7FD7)
+        trap_by_new_flags(cpu, old_flags)
     else:
         write_flags(cpu, get_rflags(cpu) | IF_FLAG, IF_FLAG)
     jump(cpu, i, cpu.a.rip)
