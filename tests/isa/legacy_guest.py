@@ -1,30 +1,51 @@
-"""Our vCPU in real or flat protected mode, as a function from case to outcome."""
+"""Our vCPU in every mode with 16- or 32-bit code, as functions from case to outcome.
+
+The modes differ in segments and in how a fault is delivered; what an instruction does is the same.
+"""
 
 from __future__ import annotations
 
 import struct
 
 from case import GENERAL, NONE, RSP, Case, Outcome
-from legacy import CODE, SEGMENTS, Layout
-from rig import DATA0, HANDLERS, PRESENT_DATA, Rig
+from legacy import CODE, SEGMENTS, TF, Layout
+from rig import CODE3, DB, HANDLERS, PRESENT_CODE, PRESENT_DATA, G, Rig
+from x86_table import Row
 
 HAS_ERROR_CODE = (8, 10, 11, 12, 13, 14, 17)
 HANDLER_BYTES = 16
 REPEAT_LIMIT = 100
+DPL_3 = 0x60
+IOPL_3, VM = 0x3000, 0x20000
 
 
-class LegacyGuest:
-    """The rig of the processor's unit tests, with the data segments of a layout."""
+class RealMode:
+    """Real mode: every row of the judge. The other modes change what is theirs."""
+
+    rig_mode = "real"
+    slot_bytes = 2
+    attr = PRESENT_DATA
+    #: bits of RFLAGS that the mode needs set
+    flags = 2
+    #: every flag of the low 16 but TF, which would end each case in a trap
+    flags_compared = 0x7FD5 & ~TF
 
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
-        self.rig = Rig("real" if layout.bits == 16 else "protected")
+        self.rig = Rig(self.rig_mode)
         self.cpu = self.rig.cpu
+        self.enter()
         for name, selector in layout.segments.items():
-            self.cpu.set_segment(name, selector, selector << 4, 0xFFFF, PRESENT_DATA)
-        assert layout.segments or self.cpu.segment("ss")[0] == DATA0
+            self.cpu.set_segment(name, selector, selector << 4, 0xFFFF, self.attr)
         self.start = self.cpu.save()
         self.data = self.rig.memory.view(layout.data, layout.data_bytes)
+
+    def enter(self) -> None:
+        """Put the processor in the mode."""
+
+    def takes(self, row: Row) -> bool:
+        """Whether the row does the same here as with the judge."""
+        return True
 
     def run(self, case: Case, is_repeated: bool) -> Outcome:
         cpu, regs, layout = self.cpu, self.cpu.regs, self.layout
@@ -34,7 +55,7 @@ class LegacyGuest:
         for name, value in zip(GENERAL[:8], case.regs, strict=False):
             setattr(regs, name, value)
         regs.rip = CODE
-        regs.rflags = case.rflags | 2
+        regs.rflags = case.rflags | self.flags
         for _ in range(REPEAT_LIMIT):
             cpu.set_debug_steps(1)
             cpu.run()
@@ -50,15 +71,91 @@ class LegacyGuest:
         return self.faulted(vector, values, data, case)
 
     def faulted(self, vector: int, values: list[int], data: bytes, case: Case) -> Outcome:
-        """The state at the fault: what was pushed is taken off again."""
-        size = 2 if self.layout.bits == 16 else 4
+        """The state at the fault: what was pushed on the case's stack is taken off again."""
+        size = self.slot_bytes
         pushed = 3 + (vector in HAS_ERROR_CODE and size == 4)
-        mask = 0xFFFF if size == 2 else 0xFFFF_FFFF
+        mask = 0xFFFF if self.layout.segments else 0xFFFF_FFFF
         base = self.layout.base("ss")
         frame = self.rig.memory.read(base + (values[RSP] & mask), pushed * size)
         before = (bytes(case.window_at) + case.window).ljust(len(data), b"\0")
         start = base + (values[RSP] & mask) - self.layout.data
         data = data[:start] + before[start : start + len(frame)] + data[start + len(frame) :]
-        at, _, rflags = struct.unpack("<3H" if size == 2 else "<3I", frame[-3 * size :])
+        at, cs, rflags = struct.unpack("<3H" if size == 2 else "<3I", frame[-3 * size :])
+        self.set_selectors(values, cs=cs)
         values[RSP] = values[RSP] & ~mask | (values[RSP] + pushed * size) & mask
         return Outcome(vector, 0, 0, at, values, rflags, case.fx, data)
+
+    def set_selectors(self, values: list[int], **selectors: int) -> None:
+        """Put what a frame says of segments in the slots of an outcome that compares them."""
+        if self.layout.segments:
+            for name, selector in selectors.items():
+                values[8 + SEGMENTS.index(name)] = selector
+
+    def inner_frame(self, vector: int, slots: int) -> tuple[int, ...]:
+        """The frame on the stack of ring 0, from the instruction pointer on."""
+        found = self.rig.stack(slots + (vector in HAS_ERROR_CODE))
+        return tuple(found[-slots:])
+
+
+class Protected(RealMode):
+    """Protected mode in ring 0: flat, or with 16-bit segments where the layout has bases."""
+
+    rig_mode = "protected"
+    slot_bytes = 4
+
+    def enter(self) -> None:
+        if self.layout.segments:
+            # the selector is real mode's, so that it can be compared; what it names is never looked at
+            self.cpu.set_segment("cs", 0, 0, 0xFFFF, PRESENT_CODE)
+
+    def takes(self, row: Row) -> bool:
+        """Segment registers take descriptors here, and VEX is there, unlike in real mode."""
+        return not self.layout.segments or (row.klass == "innocuous" and not row.vex)
+
+
+class Virtual8086(RealMode):
+    """Virtual-8086 mode with IOPL 3."""
+
+    rig_mode = "protected"
+    attr = PRESENT_DATA | DPL_3
+    flags = VM | IOPL_3 | 2
+    flags_compared = RealMode.flags_compared & ~IOPL_3
+
+    def enter(self) -> None:
+        self.rig.enter_v86(3)
+
+    def takes(self, row: Row) -> bool:
+        """POPF and IRET keep IOPL and VM; INTO needs a gate for ring 3."""
+        return row.mnemonic not in ("pushf", "popf", "iret", "into")
+
+    def faulted(self, vector: int, values: list[int], data: bytes, case: Case) -> Outcome:
+        at, cs, rflags, esp, ss, es, ds, fs, gs = self.inner_frame(vector, 9)
+        values[RSP] = esp
+        self.set_selectors(values, cs=cs, ss=ss, ds=ds, es=es, fs=fs, gs=gs)
+        return Outcome(vector, 0, 0, at, values, rflags, case.fx, data)
+
+
+class Compatibility(Protected):
+    """Compatibility mode of long mode, ring 3."""
+
+    rig_mode = "long"
+    attr = PRESENT_DATA | DPL_3
+
+    def enter(self) -> None:
+        self.rig.set_ring(3)
+        if self.layout.segments:
+            self.cpu.set_segment("cs", 0, 0, 0xFFFF, PRESENT_CODE | DPL_3)
+        else:
+            self.cpu.set_segment("cs", CODE3, 0, 0xFFFF_FFFF, PRESENT_CODE | DPL_3 | DB | G)
+
+    def takes(self, row: Row) -> bool:
+        return row.klass == "innocuous" and super().takes(row)
+
+    def faulted(self, vector: int, values: list[int], data: bytes, case: Case) -> Outcome:
+        at, cs, rflags, values[RSP], ss = self.inner_frame(vector, 5)
+        self.set_selectors(values, cs=cs, ss=ss)
+        return Outcome(vector, 0, 0, at, values, rflags, case.fx, data)
+
+
+#: by the judge's mode
+GUESTS = {16: (RealMode, Virtual8086, Protected, Compatibility), 32: (Protected, Compatibility)}

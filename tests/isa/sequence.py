@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import float_state
 from assemble import Choice, Memory, Variant, encode, variants
-from case import ARITHMETIC, DATA, FLAGS, INSTRUCTION, RAX, RCX, RDX, WINDOW_BYTES, Case
+from case import ARITHMETIC, DATA, DATA_BYTES, FLAGS, INSTRUCTION, RAX, RCX, RDX, WINDOW_BYTES, Case
 from generate import BIT_OFFSET
 from values import Source
 from x86_table import Row, read_rows
@@ -84,7 +84,8 @@ def encode_piece(row: Row, variant: Variant, source: Source, origin: int) -> byt
     if any(operand[0] in "PQN" or operand == "STi" for operand in row.operands):
         choice.rm, choice.reg = choice.rm & 7, choice.reg & 7
     if variant.is_memory:
-        target = DATA + OPERAND_AT + 16 * source.below(3)
+        # now and then a page that is not there: everything before the fault has happened
+        target = DATA + DATA_BYTES if source.one_in(60) else DATA + OPERAND_AT + 16 * source.below(3)
         is_relative = source.one_in(2)
         choice.memory = Memory(None, disp=target, is_rip_relative=is_relative)
         if is_relative:
