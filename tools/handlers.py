@@ -58,7 +58,7 @@ def is_memory(operand: str) -> bool:
 
 def read_expression(operand: str, size: int, form: str) -> str:
     if is_memory(operand):
-        return "load(cpu, la, %d)" % size if form != "r" else f"get_reg(cpu, i.rm, {size})"
+        return f"load(cpu, la, {size})" if form != "r" else f"get_reg(cpu, i.rm, {size})"
     if operand[0] == "O":
         return f"load(cpu, moffs(cpu, i, {size}, 0), {size})"
     if operand[0] == "I":
@@ -87,9 +87,11 @@ def compose(row: Row, semantic: str, modes: list[str], width: int, form: str) ->
     memory_target = form != "r" and is_memory(target) and writes
     bits = sizes[0] * 8
     lines = []
-    call = f"sem_{semantic}(cpu, " + "".join(
-        f"v{k}, " for k, mode in enumerate(modes) if "r" in mode
-    ) + f"{bits})"
+    call = (
+        f"sem_{semantic}(cpu, "
+        + "".join(f"v{k}, " for k, mode in enumerate(modes) if "r" in mode)
+        + f"{bits})"
+    )
     memory_at = next((k for k, o in enumerate(operands) if is_memory(o)), None)
     if form != "r" and memory_at is not None:
         lines.append(f"la: uint64_t = ea(cpu, i, {sizes[memory_at]}, {int(memory_target)})")

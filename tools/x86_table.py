@@ -103,10 +103,20 @@ def read_file(path: Path) -> list[Row]:
             raise SystemExit(f"{place}: {error}") from None
         rows.append(
             Row(
-                place, encoding, mnemonic, tuple(filter(None, operands.split(","))), handler, klass,
-                reads, writes, undefined, mem, feature, frozenset(filter(None, attributes.split(","))),
+                place,
+                encoding,
+                mnemonic,
+                tuple(filter(None, operands.split(","))),
+                handler,
+                klass,
+                reads,
+                writes,
+                undefined,
+                mem,
+                feature,
+                frozenset(filter(None, attributes.split(","))),
                 **parts,  # type: ignore[arg-type]
-            )  # fmt: skip
+            )
         )
     return rows
 

@@ -229,7 +229,7 @@ def test_a_halted_guest_sleeps(assemble: Assemble) -> None:
 
 
 def test_an_x87_error_arrives_as_interrupt_13(assemble: Assemble) -> None:
-    """CR0.NE = 0, as DOS programs run: IRQ 13 of the 8259 pair, its handler writes port 0xF0 and clears the error."""
+    """CR0.NE = 0, as DOS programs run: IRQ 13 of the 8259 pair; its handler clears the error."""
     code = """
         xor %ax, %ax
         mov %ax, %ds

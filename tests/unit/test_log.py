@@ -24,5 +24,7 @@ def test_a_flood_is_cut_and_counted() -> None:
 
 def test_who_asks_for_more_gets_all_of_it() -> None:
     lid = RateLimit(burst=1)
-    info = [logging.LogRecord("ringfence", logging.INFO, "device.py", 1, "hello", None, None) for _ in range(9)]
+    info = [
+        logging.LogRecord("ringfence", logging.INFO, "device.py", 1, "hello", None, None) for _ in range(9)
+    ]
     assert all(lid.filter(record) for record in info)

@@ -9,11 +9,11 @@ from __future__ import annotations
 import struct
 import uuid
 
-from ringfence.version import __version__
 from ringfence.board import memory_map as mm
 from ringfence.board.acpi.table import with_checksum
 from ringfence.board.memory_map import MemoryMap
 from ringfence.units import KIB, MIB
+from ringfence.version import __version__
 
 _ENTRY_POINT_BYTES = 32
 _NONE = 0xFFFE  # no handle

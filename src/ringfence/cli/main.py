@@ -15,8 +15,8 @@ from typing import NoReturn
 
 import click
 
-from ringfence.version import __version__
 from ringfence.errors import RingfenceError
+from ringfence.version import __version__
 from ringfence.vmm.outcome import BUG_STATUS, USER_ERROR_STATUS, status_lines
 
 #: verb -> its line in --help; the module has the verb's name and a command `command`

@@ -15,8 +15,8 @@ MODULES = (
 
 # Process 1. It stays a shell: it starts the user's shell with the console as controlling terminal (for job
 # control), starts it again when it ends, and turns busybox's signals for power-off, halt and reboot into
-# the act itself, at once, where an init would spend seconds in asking processes to leave. A shell's background
-# child ignores SIGINT, and all below it would: login gives Ctrl-C back.
+# the act itself, at once, where an init would spend seconds in asking processes to leave. A shell's
+# background child ignores SIGINT, and all below it would: login gives Ctrl-C back.
 INIT = """\
 #!/bin/sh
 export PATH=/bin HOME=/root TERM="${TERM:-linux}"

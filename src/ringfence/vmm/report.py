@@ -10,9 +10,9 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from ringfence.version import __version__
 from ringfence.core.exits import Reason
 from ringfence.metrics import VcpuMetrics
+from ringfence.version import __version__
 from ringfence.vmm.outcome import Outcome
 from ringfence.vmm.vcpu import Parts
 

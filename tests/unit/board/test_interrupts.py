@@ -66,7 +66,9 @@ def test_pci_wires_are_pins_16_to_19_and_level_triggered_isa_inputs() -> None:
     interrupts, (cpu,) = wired()
     interrupts.initialize_pics()
     assert interrupts.pic.read(4, 2) == 0x0EA0
-    assert (interrupts.pic.read(1, 1), interrupts.pic.read(3, 1)) == (0xFA, 0xFF), "only the timer may interrupt"
+    assert (interrupts.pic.read(1, 1), interrupts.pic.read(3, 1)) == (0xFA, 0xFF), (
+        "only the timer may interrupt"
+    )
     for mask in (1, 3):
         interrupts.pic.write(mask, 1, 0)
     for wire, gsi in enumerate(ports.GSI_INTX):

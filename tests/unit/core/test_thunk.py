@@ -166,7 +166,10 @@ def test_x87_memory_operand() -> None:
     _, after = thunk.run_thunk(FPU | FPU_MEMORY, (0, 0, 0xDC), [image, number, image], digit=0)  # FADD m64fp
     assert after[2][32:42] == extended(0, 1, 7 << 61)
     _, after = thunk.run_thunk(
-        FPU | FPU_MEMORY, (0, 0, 0xDF), [image, bytes(8), image], digit=7  # FISTP m64int
+        FPU | FPU_MEMORY,
+        (0, 0, 0xDF),
+        [image, bytes(8), image],
+        digit=7,  # FISTP m64int
     )
     assert after[1] == struct.pack("<q", 1)
     assert struct.unpack_from("<B", after[2], 4)[0] == 0

@@ -144,7 +144,10 @@ def has_event(cpu: CpuP) -> cython.bint:
     return (
         cpu.attention != 0
         or cpu.budget < 0
-        or (cpu.a.rflags & IF_FLAG != 0 and (lapic_pending(cython.address(cpu.a.lapic)) >= 0 or cpu.inject_vector >= 0))
+        or (
+            cpu.a.rflags & IF_FLAG != 0
+            and (lapic_pending(cython.address(cpu.a.lapic)) >= 0 or cpu.inject_vector >= 0)
+        )
     )
 
 

@@ -219,7 +219,9 @@ def store_system(cpu: CpuP, la: uint64_t, value: uint64_t, size: cython.int) -> 
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-def check_pages(cpu: CpuP, la: uint64_t, size: cython.int, access: cython.int, view: cython.int) -> cython.void:
+def check_pages(
+    cpu: CpuP, la: uint64_t, size: cython.int, access: cython.int, view: cython.int
+) -> cython.void:
     if view == VIEW_CHECKED:
         check_access(cpu, la, size, access)
     page_of(cpu, la, access, view)
@@ -272,7 +274,9 @@ def load_bytes(cpu: CpuP, la: uint64_t, to: cython.pointer(uint8_t), size: cytho
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-def store_bytes(cpu: CpuP, la: uint64_t, data: cython.pointer(cython.const[uint8_t]), size: cython.int) -> cython.void:
+def store_bytes(
+    cpu: CpuP, la: uint64_t, data: cython.pointer(cython.const[uint8_t]), size: cython.int
+) -> cython.void:
     room: uint64_t = 0
     k: cython.int = 0
     n: cython.int
@@ -291,7 +295,9 @@ def store_bytes(cpu: CpuP, la: uint64_t, data: cython.pointer(cython.const[uint8
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-def probe(cpu: CpuP, la: uint64_t, is_write: cython.int, room: cython.pointer(uint64_t)) -> cython.pointer(uint8_t):
+def probe(cpu: CpuP, la: uint64_t, is_write: cython.int, room: cython.pointer(uint64_t)) -> cython.pointer(
+    uint8_t
+):
     """Host address of ``la`` if it lies in plain RAM, and the bytes left in its page; else NULL.
 
     Fills the TLB, so it may fault.

@@ -1,5 +1,4 @@
-"""Binary-coded decimal: SDM vol. 2, DAA DAS AAA AAS AAM AAD, and SALC.
-"""
+"""Binary-coded decimal: SDM vol. 2, DAA DAS AAA AAS AAM AAD, and SALC."""
 
 import cython
 from cython.cimports.libc.stdint import (

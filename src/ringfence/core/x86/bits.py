@@ -1,5 +1,4 @@
-"""Bit strings, bit scans, CRC32 and random numbers: SDM vol. 2.
-"""
+"""Bit strings, bit scans, CRC32 and random numbers: SDM vol. 2."""
 
 import cython
 from cython.cimports.libc.stdint import (

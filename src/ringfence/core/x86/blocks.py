@@ -126,7 +126,11 @@ def lookup_block(cpu: CpuP) -> BlockP:
     slot: cython.pointer(JumpEntry)
     block: BlockP = cache.buckets[bucket_of(gpa, mode)]
     while block != cython.NULL:
-        if block.key == key and block.bytes <= limit and (block.gpa2 == 0 or second_page_holds(cpu, block, la)):
+        if (
+            block.key == key
+            and block.bytes <= limit
+            and (block.gpa2 == 0 or second_page_holds(cpu, block, la))
+        ):
             break
         block = block.hash_next
     if block == cython.NULL:
@@ -286,5 +290,3 @@ def step_block(cpu: CpuP) -> BlockP:
     i[1].offset = i.length
     i[1].fn = fall_through
     return block
-
-

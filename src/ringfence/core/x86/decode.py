@@ -92,7 +92,11 @@ def load_tables() -> None:
     info: bytes = INFO
     root: bytes = ROOTS
     candidate: bytes = CANDIDATES
-    if ENTRIES > ENTRY_LIMIT or len(candidate) > cython.sizeof(candidates) or len(root) != cython.sizeof(roots):
+    if (
+        ENTRIES > ENTRY_LIMIT
+        or len(candidate) > cython.sizeof(candidates)
+        or len(root) != cython.sizeof(roots)
+    ):
         raise AssertionError("the decoder's tables have outgrown decode_table.pxd")
     if len(info) != ENTRIES * cython.sizeof(EntryInfo):
         raise AssertionError("EntryInfo and tools/gen.py disagree")

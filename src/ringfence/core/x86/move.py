@@ -1,5 +1,4 @@
-"""Data movement and flags that need no table of their own: SDM vol. 2.
-"""
+"""Data movement and flags that need no table of their own: SDM vol. 2."""
 
 import cython
 from cython.cimports.libc.stdint import (

@@ -1,5 +1,4 @@
-"""Multiplication and division with a double-width operand: SDM vol. 2, MUL IMUL DIV IDIV MULX.
-"""
+"""Multiplication and division with a double-width operand: SDM vol. 2, MUL IMUL DIV IDIV MULX."""
 
 import cython
 from cython.cimports.libc.stdint import (
@@ -55,7 +54,9 @@ def mul(cpu: CpuP, i: InstrP) -> cython.void:
 def imul(cpu: CpuP, i: InstrP) -> cython.void:
     size: cython.int = 1 << i.width
     bits: cython.int = 8 * size
-    product: int128 = cython.cast(int128, sign_extend(get_reg(cpu, RAX, size), bits)) * sign_extend(source(cpu, i), bits)
+    product: int128 = cython.cast(int128, sign_extend(get_reg(cpu, RAX, size), bits)) * sign_extend(
+        source(cpu, i), bits
+    )
     low: uint64_t = cython.cast(uint64_t, product)
     overflow: cython.bint = product != sign_extend(low, bits)
     put_pair(cpu, size, low, cython.cast(uint64_t, product >> bits))
@@ -85,7 +86,12 @@ def divide(cpu: CpuP, i: InstrP) -> cython.void:
     quotient = dividend / cython.cast(uint128, divisor)
     if quotient >> bits:
         raise_fault(cpu, DE)
-    put_pair(cpu, size, cython.cast(uint64_t, quotient), cython.cast(uint64_t, dividend % cython.cast(uint128, divisor)))
+    put_pair(
+        cpu,
+        size,
+        cython.cast(uint64_t, quotient),
+        cython.cast(uint64_t, dividend % cython.cast(uint128, divisor)),
+    )
 
 
 @cython.cfunc
@@ -127,14 +133,19 @@ def divide_signed(cpu: CpuP, i: InstrP) -> cython.void:
     if divisor == -1:
         # the one division that a host would fault on: the smallest number by -1
         quotient = cython.cast(int128, -cython.cast(uint128, dividend))
-        if dividend < 0 and quotient < 0 or quotient != sign_extend(cython.cast(uint64_t, quotient), bits):
+        if (dividend < 0 and quotient < 0) or quotient != sign_extend(cython.cast(uint64_t, quotient), bits):
             raise_fault(cpu, DE)
         put_pair(cpu, size, cython.cast(uint64_t, quotient), 0)
         return
     quotient = dividend / cython.cast(int128, divisor)
     if quotient != sign_extend(cython.cast(uint64_t, quotient), bits):
         raise_fault(cpu, DE)
-    put_pair(cpu, size, cython.cast(uint64_t, quotient), cython.cast(uint64_t, dividend % cython.cast(int128, divisor)))
+    put_pair(
+        cpu,
+        size,
+        cython.cast(uint64_t, quotient),
+        cython.cast(uint64_t, dividend % cython.cast(int128, divisor)),
+    )
 
 
 @cython.cfunc

@@ -78,7 +78,9 @@ def gpa_load(cpu: CpuP, gpa: uint64_t, size: cython.int) -> uint64_t:
         return peek(region.host + (gpa - region.gpa), size)
     if lapic_claims(cython.address(cpu.a.lapic), gpa):
         if size < 4 or gpa & 3:
-            return lapic_read(cython.address(cpu.a.lapic), gpa & 0xFF0, guest_ns(cpu)) >> (8 * (gpa & 15) & 31)
+            return lapic_read(cython.address(cpu.a.lapic), gpa & 0xFF0, guest_ns(cpu)) >> (
+                8 * (gpa & 15) & 31
+            )
         return lapic_read(cython.address(cpu.a.lapic), gpa & PAGE_MASK, guest_ns(cpu))
     cpu.count.mmio += 1
     return replayed(cpu, gpa, size, 0, 0, 0)
@@ -156,5 +158,3 @@ def io_read(cpu: CpuP, port: uint32_t, size: cython.int) -> uint64_t:
 def io_write(cpu: CpuP, port: uint32_t, size: cython.int, value: uint64_t) -> cython.void:
     cpu.count.io += 1
     replayed(cpu, port, size, 1, 1, value)
-
-

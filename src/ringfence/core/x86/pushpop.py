@@ -1,5 +1,4 @@
-"""The stack: SDM vol. 2, PUSH POP PUSHA POPA ENTER LEAVE.
-"""
+"""The stack: SDM vol. 2, PUSH POP PUSHA POPA ENTER LEAVE."""
 
 import cython
 from cython.cimports.libc.stdint import (
@@ -128,7 +127,9 @@ def enter(cpu: CpuP, i: InstrP) -> cython.void:
     # every slot is checked first: a fault half-way must find RSP and RBP unchanged
     for k in range(level + 1):
         check_write(cpu, stack_address(cpu, wrap_sp(cpu, sp - (k + 1) * size), size, 1), size)
-    check_write(cpu, stack_address(cpu, wrap_sp(cpu, sp - (level + 1) * size - cython.cast(uint16_t, i.imm)), 1, 1), 1)
+    check_write(
+        cpu, stack_address(cpu, wrap_sp(cpu, sp - (level + 1) * size - cython.cast(uint16_t, i.imm)), 1, 1), 1
+    )
     for k in range(1, level):
         load(cpu, stack_address(cpu, wrap_sp(cpu, bp - k * size), size, 0), size)
     # the operand's size decides how much of it there is, not the stack's
@@ -137,7 +138,9 @@ def enter(cpu: CpuP, i: InstrP) -> cython.void:
     cpu.a.regs[RSP] = sp
     store_slot(cpu, sp, 1, bp, size)
     for k in range(1, level):
-        store_slot(cpu, sp, k + 1, load(cpu, stack_address(cpu, wrap_sp(cpu, bp - k * size), size, 0), size), size)
+        store_slot(
+            cpu, sp, k + 1, load(cpu, stack_address(cpu, wrap_sp(cpu, bp - k * size), size, 0), size), size
+        )
     if level:
         store_slot(cpu, sp, level + 1, frame, size)
     set_frame(cpu, frame, size)

@@ -244,5 +244,3 @@ def scan_immediate(s: ScanP, e: EntryInfoP, i: InstrP) -> cython.void:
         i.imm2 = cython.cast(uint32_t, next_value(s, 1))
     else:
         i.imm = next_signed(s, 2 if s.width_z == 1 else 4)
-
-

@@ -162,9 +162,7 @@ def float_4(cpu: CpuP, i: InstrP) -> cython.void:
 def compare_8(cpu: CpuP, i: InstrP) -> cython.void:
     """COMISD, UCOMISD: ZF PF CF set, the other flags cleared."""
     check_sse(cpu)
-    flags: uint64_t = run_float(
-        cpu, i, LOAD_XMM | FROM_8 | FLAGS, xmm(cpu, i.reg), source_part(cpu, i, 8)
-    )
+    flags: uint64_t = run_float(cpu, i, LOAD_XMM | FROM_8 | FLAGS, xmm(cpu, i.reg), source_part(cpu, i, 8))
     set_arithmetic_flags(cpu, flags >> 8)
     next_(cpu, i)
 
@@ -175,9 +173,7 @@ def compare_8(cpu: CpuP, i: InstrP) -> cython.void:
 def compare_4(cpu: CpuP, i: InstrP) -> cython.void:
     """COMISS, UCOMISS"""
     check_sse(cpu)
-    flags: uint64_t = run_float(
-        cpu, i, LOAD_XMM | FROM_4 | FLAGS, xmm(cpu, i.reg), source_part(cpu, i, 4)
-    )
+    flags: uint64_t = run_float(cpu, i, LOAD_XMM | FROM_4 | FLAGS, xmm(cpu, i.reg), source_part(cpu, i, 4))
     set_arithmetic_flags(cpu, flags >> 8)
     next_(cpu, i)
 

@@ -42,7 +42,7 @@ from cython.cimports.ringfence.core.x86.xsave_legacy import sanitize_fpu
 from ringfence.core.x86._gen_models import MODELS
 from ringfence.errors import HostError, UserError
 
-GENERAL = ("rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi") + tuple(f"r{n}" for n in range(8, 16))
+GENERAL = ("rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", *(f"r{n}" for n in range(8, 16)))
 SEGMENTS = ("es", "cs", "ss", "ds", "fs", "gs", "ldtr", "tr")
 #: registers that have a name in `Registers`
 NAMES = (*GENERAL, "rip", "rflags", "cr0", "cr2", "cr3", "cr4", "cr8", "efer", *(f"dr{n}" for n in range(8)))

@@ -75,7 +75,9 @@ def fault(result: WalkP, present: uint32_t, extra: uint32_t) -> cython.bint:
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-def forbidden(cpu: CpuP, rights: uint64_t, access: cython.int, view: cython.int, is_nx: cython.bint) -> cython.bint:
+def forbidden(
+    cpu: CpuP, rights: uint64_t, access: cython.int, view: cython.int, is_nx: cython.bint
+) -> cython.bint:
     """Whether the rights that hold over all levels refuse the access (SDM vol. 3, 4.6.1)."""
     is_user: cython.bint = view == VIEW_USER
     if is_user and not rights & PTE_USER:
@@ -92,7 +94,9 @@ def forbidden(cpu: CpuP, rights: uint64_t, access: cython.int, view: cython.int,
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-def walk_32bit(cpu: CpuP, la: uint64_t, access: cython.int, view: cython.int, extra: uint32_t, result: WalkP) -> cython.bint:
+def walk_32bit(
+    cpu: CpuP, la: uint64_t, access: cython.int, view: cython.int, extra: uint32_t, result: WalkP
+) -> cython.bint:
     pde_gpa: uint64_t = (cpu.a.cr3 & cython.cast(uint64_t, 0xFFFFF000)) | ((la >> 20) & 0xFFC)
     pte_gpa: uint64_t
     pde: uint64_t = 0
@@ -126,7 +130,9 @@ def walk_32bit(cpu: CpuP, la: uint64_t, access: cython.int, view: cython.int, ex
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-def walk_long(cpu: CpuP, la: uint64_t, access: cython.int, view: cython.int, extra: uint32_t, result: WalkP) -> cython.bint:
+def walk_long(
+    cpu: CpuP, la: uint64_t, access: cython.int, view: cython.int, extra: uint32_t, result: WalkP
+) -> cython.bint:
     """PAE, 4-level and 5-level: entries of 8 bytes, 9 bits of index a level."""
     is_pae: cython.bint = not (cpu.a.msr.efer & EFER_LMA)
     level: cython.int

@@ -80,9 +80,7 @@ def has_x87(cpu: CpuP) -> cython.bint:
 @cython.exceptval(check=False)
 def in_use(cpu: CpuP) -> uint64_t:
     """XINUSE: the components that are not in their initial state (13.6)."""
-    return (XCR0_X87 if has_x87(cpu) else 0) | (
-        0 if is_zero(cpu.a.fx.xmm, xmm_bytes(cpu)) else XCR0_SSE
-    )
+    return (XCR0_X87 if has_x87(cpu) else 0) | (0 if is_zero(cpu.a.fx.xmm, xmm_bytes(cpu)) else XCR0_SSE)
 
 
 @cython.cfunc
@@ -114,9 +112,7 @@ def check_xsave(cpu: CpuP) -> cython.void:
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-def save_components(
-    cpu: CpuP, i: InstrP, la: uint64_t, components: uint64_t, mxcsr: uint64_t
-) -> cython.void:
+def save_components(cpu: CpuP, i: InstrP, la: uint64_t, components: uint64_t, mxcsr: uint64_t) -> cython.void:
     """Write the legacy part of `components` to an area that was found writable."""
     image: FxsaveP = cython.cast(FxsaveP, scratch_image(cpu))
     data: Bytes = scratch_image(cpu)

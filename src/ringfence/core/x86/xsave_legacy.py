@@ -63,9 +63,7 @@ def check_fxsave(cpu: CpuP) -> cython.void:
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-def ea_image(
-    cpu: CpuP, i: InstrP, size: cython.int, alignment: cython.int, is_write: cython.int
-) -> uint64_t:
+def ea_image(cpu: CpuP, i: InstrP, size: cython.int, alignment: cython.int, is_write: cython.int) -> uint64_t:
     la: uint64_t = ea(cpu, i, size, is_write)
     if la & (alignment - 1):
         raise_gp(cpu)
