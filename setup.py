@@ -27,7 +27,16 @@ DIRECTIVES = {
     "cdivision": True,
     "initializedcheck": False,
 }
-FLAGS = ["-O2", "-fno-tree-vectorize", "-fno-tree-slp-vectorize", "-fno-strict-aliasing", "-fwrapv", "-fno-plt", "-w", "-g0"]
+FLAGS = [
+    "-O2",
+    "-fno-tree-vectorize",
+    "-fno-tree-slp-vectorize",
+    "-fno-strict-aliasing",
+    "-fwrapv",
+    "-fno-plt",
+    "-w",
+    "-g0",
+]
 
 
 def sources() -> list[Path]:

@@ -13,6 +13,7 @@ kernel loaded again, as switching a PC off and on does.
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Sequence
 from types import TracebackType
@@ -241,6 +242,8 @@ class Machine:
         self.reboots += 1
         self._board.close()
         self._board = self._build()
+        # devices and buses know one another: without this, a guest that reboots in a loop piles up RAM
+        gc.collect()
 
     def _fail(self, error: BaseException) -> None:
         if self._error is None:

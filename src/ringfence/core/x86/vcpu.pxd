@@ -8,6 +8,8 @@ cdef class Vcpu:
     cdef readonly object exit
     cdef readonly object lapic
     cdef readonly str model
+    cdef bint _is_running
+    cdef list _written          # ranges that other threads wrote while guest code ran
 
 cdef class Registers:
     cdef Cpu* cpu

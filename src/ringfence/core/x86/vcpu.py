@@ -175,6 +175,7 @@ class Vcpu:
         self.cpu.memory = cython.address(memory.map)
         self.cpu.blocks = new_block_cache()
         self.cpu.inject_vector = -1
+        self._written = []
         if self.cpu.blocks == cython.NULL:
             raise HostError("no memory for decoded code")
         for view in range(4):
@@ -205,8 +206,13 @@ class Vcpu:
     def run(self) -> int:
         """Run guest code until something must be decided outside; a `core.exits.Reason`."""
         reason: cython.int
+        while self._written:
+            gpa, n = self._written.pop()
+            code_written(self.cpu, gpa, n)
+        self._is_running = True
         with cython.nogil:
             reason = run(self.cpu)
+        self._is_running = False
         return reason
 
     def kick(self) -> None:
@@ -377,7 +383,13 @@ class Vcpu:
         self.cpu.attention = 1
 
     def _code_written(self, gpa: int, n: int) -> None:
-        code_written(self.cpu, gpa, n)
+        """Somebody wrote on a page with decoded code. While guest code runs that is another thread,
+        which must not touch the blocks: they are dropped before the next instruction after a kick."""
+        if self._is_running:
+            self._written.append((gpa, n))
+            self.kick()
+        else:
+            code_written(self.cpu, gpa, n)
 
 
 @cython.cfunc
