@@ -1,4 +1,4 @@
-"""Imports go down only (docs/design/ARCHITECTURE.md): the contract stands in pyproject.toml."""
+"""Imports go down only (docs/design/README.md): the contract stands in pyproject.toml."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-# The software TLB (TRANSLATOR.md "The probe"): three views, reads apart from writes.
+# The software TLB: four views (mode.py), reads apart from writes.
 from libc.stdint cimport uint64_t
 from ringfence.core.x86.state cimport Cpu
 
