@@ -1,4 +1,4 @@
-"""Host memory at a fixed address below 2 GiB, for vCPU contexts: machine code reaches it by absolute address."""
+"""Host memory below 2 GiB, for vCPU contexts: machine code reaches it by an absolute address."""
 
 import cython
 from cython.cimports.libc.stdint import uint64_t
