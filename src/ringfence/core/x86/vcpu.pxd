@@ -10,11 +10,3 @@ cdef class Vcpu:
     cdef readonly str model
     cdef bint _is_running
     cdef list _written          # ranges that other threads wrote while guest code ran
-
-cdef class Registers:
-    cdef Cpu* cpu
-    cdef Vcpu owner
-
-cdef class Exit:
-    cdef Cpu* cpu
-    cdef Vcpu owner

@@ -14,16 +14,12 @@ from cython.cimports.ringfence.core.memory.map import RegionP, find_region
 from cython.cimports.ringfence.core.x86.blocks import BlockCache, free_block_cache, new_block_cache
 from cython.cimports.ringfence.core.x86.code_pages import code_written
 from cython.cimports.ringfence.core.x86.cpuid import set_model
-from cython.cimports.ringfence.core.x86.flags import get_rflags, set_arithmetic_flags
 from cython.cimports.ringfence.core.x86.local_apic import wrap_lapic
 from cython.cimports.ringfence.core.x86.mode import refresh_mode
+from cython.cimports.ringfence.core.x86.registers import view_exit, view_registers
 from cython.cimports.ringfence.core.x86.reset import reset_cpu
 from cython.cimports.ringfence.core.x86.state import (
     ACCESS_READ,
-    ARITHMETIC,
-    CR0_PG,
-    CR4_PAE,
-    EFER_LMA,
     IF_FLAG,
     INSTR_BYTES,
     STATE_VERSION,
@@ -36,119 +32,13 @@ from cython.cimports.ringfence.core.x86.state import (
 )
 from cython.cimports.ringfence.core.x86.thunk import limit_features, open_thunks
 from cython.cimports.ringfence.core.x86.tlb import flush_tlb
-from cython.cimports.ringfence.core.x86.walk import Walk, load_pdptes, walk
+from cython.cimports.ringfence.core.x86.walk import Walk, walk
 from cython.cimports.ringfence.core.x86.xsave_legacy import sanitize_fpu
 
 from ringfence.core.x86._gen_models import MODELS
 from ringfence.errors import HostError, UserError
 
-GENERAL = ("rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", *(f"r{n}" for n in range(8, 16)))
 SEGMENTS = ("es", "cs", "ss", "ds", "fs", "gs", "ldtr", "tr")
-#: registers that have a name in `Registers`
-NAMES = (*GENERAL, "rip", "rflags", "cr0", "cr2", "cr3", "cr4", "cr8", "efer", *(f"dr{n}" for n in range(8)))
-
-
-@cython.cclass
-class Registers:
-    """The registers by name: ``regs.rax``, ``regs.cr3 = …``. Values are unsigned 64-bit numbers.
-
-    Writing a control register here sets it as it stands, with no check that a MOV to it would make.
-    """
-
-    def __getattr__(self, name: str) -> int:
-        cpu: CpuP = self.cpu
-        if name in GENERAL:
-            return cpu.a.regs[GENERAL.index(name)]
-        if name == "rip":
-            return cpu.a.rip
-        if name == "rflags":
-            return get_rflags(cpu)
-        if name == "cr8":
-            return cpu.a.lapic.tpr >> 4
-        if name == "efer":
-            return cpu.a.msr.efer
-        if name == "cr0":
-            return cpu.a.cr0
-        if name == "cr2":
-            return cpu.a.cr2
-        if name == "cr3":
-            return cpu.a.cr3
-        if name == "cr4":
-            return cpu.a.cr4
-        if name in NAMES:
-            return cpu.a.dr[int(name[2])]
-        raise AttributeError(f"no register {name!r}")
-
-    def __setattr__(self, name: str, value: int) -> None:
-        cpu: CpuP = self.cpu
-        bits: uint64_t = value & 0xFFFFFFFFFFFFFFFF
-        if name in GENERAL:
-            cpu.a.regs[GENERAL.index(name)] = bits
-            return
-        if name == "rip":
-            cpu.a.rip = bits
-            return
-        if name == "rflags":
-            set_arithmetic_flags(cpu, bits)
-            cpu.a.rflags = bits & ~cython.cast(uint64_t, ARITHMETIC) | 2
-        elif name == "cr8":
-            self.owner.lapic.cr8 = value
-        elif name == "efer":
-            cpu.a.msr.efer = bits
-        elif name == "cr0":
-            cpu.a.cr0 = bits
-        elif name == "cr2":
-            cpu.a.cr2 = bits
-        elif name == "cr3":
-            cpu.a.cr3 = bits
-        elif name == "cr4":
-            cpu.a.cr4 = bits
-        elif name in NAMES:
-            cpu.a.dr[int(name[2])] = bits
-        else:
-            raise AttributeError(f"no register {name!r}")
-        if cpu.a.cr0 & CR0_PG and cpu.a.cr4 & CR4_PAE and not cpu.a.msr.efer & EFER_LMA:
-            load_pdptes(cpu)
-        refresh_mode(cpu)
-        flush_tlb(cpu, False)
-
-    def __dir__(self) -> list[str]:
-        return list(NAMES)
-
-    def __repr__(self) -> str:
-        rows = [NAMES[k : k + 4] for k in range(0, 24, 4)]
-        return "\n".join("  ".join(f"{n:>6} {getattr(self, n):016x}" for n in row) for row in rows)
-
-
-@cython.cclass
-class Exit:
-    """Why guest execution stopped, as the last `run` left it."""
-
-    @property
-    def reason(self) -> int:
-        return self.cpu.exit.reason
-
-    @property
-    def address(self) -> int:
-        """Port or guest-physical address."""
-        return self.cpu.exit.address
-
-    @property
-    def size(self) -> int:
-        """Bytes of the access: 1, 2, 4 or 8."""
-        return self.cpu.exit.size
-
-    @property
-    def is_write(self) -> bool:
-        return self.cpu.exit.is_write != 0
-
-    @property
-    def data(self) -> int:
-        return self.cpu.exit.data
-
-    @data.setter
-    def data(self, value: int) -> None:
-        self.cpu.exit.data = value & 0xFFFFFFFFFFFFFFFF
 
 
 @cython.cclass
@@ -187,8 +77,8 @@ class Vcpu:
             raise UserError(f"no CPU model {model!r}: there are {names}")
         limit_features(self.cpu)
         open_thunks(self.cpu)
-        self.regs = _registers(self)
-        self.exit = _exit(self)
+        self.regs = view_registers(self.cpu, self)
+        self.exit = view_exit(self.cpu, self)
         self.lapic = wrap_lapic(cython.address(self.cpu.a.lapic), self)
         memory.watch_code(self._code_written)
         self.reset()
@@ -390,19 +280,3 @@ class Vcpu:
             self.kick()
         else:
             code_written(self.cpu, gpa, n)
-
-
-@cython.cfunc
-def _registers(owner: Vcpu) -> Registers:
-    view: Registers = Registers.__new__(Registers)
-    view.cpu = owner.cpu
-    view.owner = owner
-    return view
-
-
-@cython.cfunc
-def _exit(owner: Vcpu) -> Exit:
-    view: Exit = Exit.__new__(Exit)
-    view.cpu = owner.cpu
-    view.owner = owner
-    return view
