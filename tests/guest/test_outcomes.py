@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pexpect
@@ -22,6 +23,7 @@ Assemble = Callable[[str], Path]
 PUT = "mov $0x3f8, %dx\n out %al, %dx\n"
 #: Waits for a byte from the serial line and leaves it in al.
 GET = "1: mov $0x3fd, %dx\n in %dx, %al\n test $1, %al\n jz 1b\n mov $0x3f8, %dx\n in %dx, %al\n"
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 SLEEP_ENABLE_S5 = 1 << 13 | SLP_TYP_S5 << 10
 
 
@@ -48,6 +50,25 @@ def run(
     binary: Path, *options: str, stdin: bytes | None = b"", timeout: float = 30
 ) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(command(binary, *options), input=stdin, capture_output=True, timeout=timeout)
+
+
+@contextmanager
+def started(binary: Path, *options: str, stdout: int | None = None) -> Iterator[subprocess.Popen[bytes]]:
+    """The machine in the background: it hears every signal, whatever the tests' own shell ignores, and
+    does not outlive the test."""
+
+    def hear() -> None:
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
+
+    child = subprocess.Popen(
+        command(binary, *options), stdin=subprocess.DEVNULL, stdout=stdout, preexec_fn=hear
+    )
+    try:
+        yield child
+    finally:
+        child.kill()
+        child.communicate()
 
 
 def test_serial_output_and_the_debug_exits_value(assemble: Assemble) -> None:
@@ -175,13 +196,11 @@ def test_closed_streams(streams: str, assemble: Assemble) -> None:
     assert (done.returncode, done.stderr) == (5, b"")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_ends_it_in_order(number: signal.Signals, assemble: Assemble, tmp_path: Path) -> None:
     report = tmp_path / "r.json"
     binary = assemble(f"mov $65, %al\n{PUT}1: jmp 1b")
-    with subprocess.Popen(
-        command(binary, "--report", str(report)), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
-    ) as child:
+    with started(binary, "--report", str(report), stdout=subprocess.PIPE) as child:
         assert child.stdout is not None and child.stdout.read(1) == b"A"
         child.send_signal(number)
         assert child.wait(30) == -number
@@ -193,7 +212,7 @@ def test_a_signal_ends_it_in_order(number: signal.Signals, assemble: Assemble, t
 def test_a_signal_ends_it_even_when_nobody_reads(assemble: Assemble) -> None:
     read, write = os.pipe()
     binary = assemble(f"mov $65, %al\n1: {PUT}jmp 1b")
-    with subprocess.Popen(command(binary), stdin=subprocess.DEVNULL, stdout=write) as child:
+    with started(binary, stdout=write) as child:
         os.close(write)
         time.sleep(2)
         child.terminate()
@@ -218,7 +237,7 @@ def test_the_terminal_is_restored_when_the_guest_dies(assemble: Assemble) -> Non
 def test_a_halted_guest_sleeps(assemble: Assemble) -> None:
     """It takes next to no time of the host's processor."""
     binary = assemble("mov $0xff, %al\n out %al, $0x21\n out %al, $0xa1\n sti\n 1: hlt\n jmp 1b")
-    with subprocess.Popen(command(binary), stdin=subprocess.DEVNULL) as child:
+    with started(binary) as child:
         time.sleep(2)
         ticks = Path(f"/proc/{child.pid}/stat").read_text().rsplit(")", 1)[1].split()
         time.sleep(2)
