@@ -11,8 +11,9 @@ TABLE = Path(__file__).resolve().parent.parent / "tables" / "cpuid.tbl"
 REGISTERS = {
     ("1", "edx"): 0, ("1", "ecx"): 32, ("7", "ebx"): 64, ("7", "ecx"): 96, ("7", "edx"): 128,
     ("80000001h", "edx"): 160, ("80000001h", "ecx"): 192, ("7.2", "edx"): 224,
+    ("7.1", "eax"): 256, ("Dh.1", "eax"): 288,
 }  # fmt: skip
-WORDS = 4
+WORDS = 5
 VENDORS = {"*": 0, "GenuineIntel": 1, "AuthenticAMD": 2}
 
 

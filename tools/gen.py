@@ -50,6 +50,7 @@ from cython.cimports.ringfence.core.x86.state import CpuP, InstrP
 IMMEDIATES = {
     "Ib": 1, "Ibs": 1, "Jb": 1, "Iw": 2, "Iz": 3, "Jz": 3, "Iv": 4, "Ap": 5, "Ob": 6, "Ov": 6,
 }  # fmt: skip
+NO_FEATURE = 0xFFFF
 IMM_ENTER = 7
 IMM_TWO_BYTES = 8
 ATTRIBUTES = [
@@ -90,11 +91,11 @@ def info(row: Row, features: dict[str, int]) -> bytes:
     if row.feature and row.feature not in features:
         raise SystemExit(f"{row.place}: no CPUID feature {row.feature!r} in cpuid.tbl")
     return struct.pack(
-        "<BBBbBBBBBBBBHBB",
+        "<BBBbBBBBBBBBHH",
         row.prefix, row.map, row.opcode, row.digit, max(row.exact, 0), row.exact >= 0,
         immediate_kind(row), row.vex, row.form, width_kind(row), byte_registers,
         row.has_modrm | row.has_low_register * 2 | ("By" in row.operands) * 4, attributes,
-        features[row.feature] if row.feature else 255, 0,
+        features[row.feature] if row.feature else NO_FEATURE,
     )  # fmt: skip
 
 

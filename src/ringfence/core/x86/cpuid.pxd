@@ -12,7 +12,7 @@ cdef enum:
     LEAF_LIMIT = 64
     PHYSICAL_BITS = 40
     LINEAR_BITS = 48
-    XSAVE_BYTES = 576           # legacy region and header: x87 and SSE state
+    FEATURE_WORDS = 5
 
 cdef struct Model:
     char name[24]
@@ -20,7 +20,7 @@ cdef struct Model:
     uint32_t signature
     uint32_t last_leaf
     uint32_t last_extended
-    uint64_t features[4]
+    uint64_t features[5]
     char brand[48]
 
 cdef struct Leaf:

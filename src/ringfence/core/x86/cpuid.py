@@ -27,13 +27,13 @@ from cython.cimports.ringfence.core.x86._gen_features import (
     FEATURE_XSAVE,
 )
 from cython.cimports.ringfence.core.x86.cpuid import (
+    FEATURE_WORDS,
     LEAF_LIMIT,
     LINEAR_BITS,
     MODEL_LIMIT,
     PHYSICAL_BITS,
     VENDOR_AMD,
     VENDOR_ANY,
-    XSAVE_BYTES,
     Leaf,
     Model,
     has_feature,
@@ -66,6 +66,14 @@ from cython.cimports.ringfence.core.x86.state import (
     CpuP,
     InstrP,
 )
+from cython.cimports.ringfence.core.x86.xsave_state import (
+    COMPONENTS,
+    FIRST_EXTENDED,
+    compacted_bytes,
+    component,
+    standard_bytes,
+    xcr0_mask,
+)
 
 from ringfence.core.x86._gen_models import LEAVES, MODELS
 
@@ -92,7 +100,7 @@ def load_tables() -> None:
         models[k].last_extended = last_extended
         brand = text.encode().ljust(48, b"\0")
         memcpy(models[k].brand, cython.cast(cython.p_char, brand), 48)
-        for word in range(4):
+        for word in range(FEATURE_WORDS):
             models[k].features[word] = words[word]
     for k, (vendor, model, leaf, subleaf, *values) in enumerate(LEAVES):
         leaves[k].vendor = vendor
@@ -116,7 +124,7 @@ def set_model(cpu: CpuP, name: cython.p_const_char) -> cython.bint:
     for model in range(MODEL_LIMIT):
         if name[0] and strncmp(models[model].name, name, 24) == 0:
             cpu.model = model
-            for word in range(4):
+            for word in range(FEATURE_WORDS):
                 cpu.features[word] = models[model].features[word]
             cpu.a.lapic.physical_bits = PHYSICAL_BITS
             return True
@@ -241,10 +249,20 @@ def topology(
 def xsave_area(
     cpu: cython.pointer(cython.const[Cpu]), subleaf: uint32_t, value: cython.pointer(uint32_t)
 ) -> cython.void:
-    if subleaf == 0 and has_feature(cpu, FEATURE_XSAVE):
-        value[0] = 3
-        value[1] = XSAVE_BYTES
-        value[2] = XSAVE_BYTES
+    """Leaf Dh: what XCR0 can have, how large the areas are, where each component lies."""
+    mask: uint64_t = xcr0_mask(cpu)
+    if not has_feature(cpu, FEATURE_XSAVE):
+        return
+    if subleaf == 0:
+        value[0] = mask
+        value[1] = standard_bytes(cpu.a.xcr0)
+        value[2] = standard_bytes(mask)
+    elif subleaf == 1:
+        value[0] = cython.cast(uint32_t, cpu.features[4] >> 32)
+        value[1] = compacted_bytes(cpu.a.xcr0)
+    elif subleaf < COMPONENTS and subleaf >= FIRST_EXTENDED and mask >> subleaf & 1:
+        value[0] = component(subleaf).bytes
+        value[1] = component(subleaf).offset
 
 
 @cython.cfunc
@@ -274,6 +292,8 @@ def query(
             value[1] = cython.cast(uint32_t, cpu.features[1])
             value[2] = cython.cast(uint32_t, cpu.features[1] >> 32)
             value[3] = cython.cast(uint32_t, cpu.features[2])
+        elif subleaf == 1:
+            value[0] = cython.cast(uint32_t, cpu.features[4])
         elif subleaf == 2:
             value[3] = cython.cast(uint32_t, cpu.features[3] >> 32)
     elif leaf == 0xB:

@@ -31,6 +31,7 @@ from cython.cimports.ringfence.core.x86.decode_table import (
     ATTRIBUTE_PM,
     ENTRY_LIMIT,
     IMM_NONE,
+    NO_FEATURE,
     EntryInfo,
     EntryInfoP,
     HandlerSet,
@@ -152,7 +153,7 @@ def fits(cpu: CpuP, s: ScanP, e: EntryInfoP, mode: uint32_t) -> cython.bint:
     if e.vex and s.vvvv and not e.has_modrm & 4:
         # SDM vol. 2, 2.3.5.6: where it names no register, vvvv must be 1111b
         return False
-    return e.feature == 255 or (cpu.features[e.feature >> 6] >> (e.feature & 63)) & 1
+    return e.feature == NO_FEATURE or (cpu.features[e.feature >> 6] >> (e.feature & 63)) & 1
 
 
 @cython.cfunc

@@ -4,6 +4,7 @@ from ringfence.core.x86.state cimport Handler
 
 cdef enum:
     ENTRY_LIMIT = 2048
+    NO_FEATURE = 0xFFFF
 
 # The same numbers as ATTRIBUTES, IMMEDIATES in tools/gen.py.
 cdef enum Attribute:
@@ -46,8 +47,7 @@ cdef struct EntryInfo:
     uint8_t byte_registers      # 1 reg, 2 rm, 4 the opcode's: is a byte register
     uint8_t has_modrm           # bit 0; bit 1: the opcode's low three bits name a register; bit 2: VEX.vvvv does
     uint16_t attributes
-    uint8_t feature             # number in cpu.features, or 255
-    uint8_t pad
+    uint16_t feature            # number in cpu.features, or NO_FEATURE
 
 cdef struct Root:
     uint16_t first

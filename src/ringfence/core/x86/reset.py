@@ -30,6 +30,7 @@ from cython.cimports.ringfence.core.x86.state import (
     Segment,
 )
 from cython.cimports.ringfence.core.x86.tlb import flush_tlb
+from cython.cimports.ringfence.core.x86.xsave_legacy import sanitize_fpu
 
 
 @cython.cfunc
@@ -76,6 +77,7 @@ def reset_cpu(cpu: CpuP) -> cython.void:
     memset(cpu.a.pdpte, 0, cython.sizeof(cpu.a.pdpte))
     memset(cython.address(cpu.a.msr), 0, cython.sizeof(cpu.a.msr))
     memset(cython.address(cpu.a.fx), 0, cython.sizeof(cpu.a.fx))
+    memset(cython.address(cpu.a.high), 0, cython.sizeof(cpu.a.high))
     cpu.a.version = STATE_VERSION
     cpu.a.activity = ACTIVE if cpu.index == 0 else WAIT_SIPI
     reset_registers(cpu)
@@ -88,6 +90,7 @@ def reset_cpu(cpu: CpuP) -> cython.void:
     cpu.a.fx.ftw = 0xFF
     cpu.a.fx.mxcsr = 0x1F80
     cpu.a.fx.mxcsr_mask = 0xFFFF
+    sanitize_fpu(cpu)
     cpu.a.inhibit_irq = cpu.a.inhibit_db = 0
     cpu.a.nmi_blocked = cpu.a.nmi_pending = 0
     cpu.a.pending_db = 0

@@ -6,14 +6,15 @@ from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, u
 from ringfence.core.exits cimport Exit
 from ringfence.core.memory.map cimport MemoryMap
 from ringfence.core.x86.lapic cimport Lapic
-from ringfence.core.x86.state_parts cimport Fxsave, Msrs, Segment, Table
+from ringfence.core.x86.state_parts cimport (
+    Fxsave, Msrs, Segment, Table, VectorHigh, XsaveHeader)
 
 cdef extern from "<setjmp.h>" nogil:
     ctypedef struct jmp_buf:
         pass
 
 cdef enum:
-    STATE_VERSION = 1
+    STATE_VERSION = 2
     TLB_BITS = 10
     TLB_ENTRIES = 1024
     PAGE_BYTES = 4096
@@ -171,8 +172,12 @@ cdef struct Arch:
     uint64_t pending_dr6
     int64_t tsc_offset          # guest TSC = guest ns + offset (1 GHz)
     uint64_t clock_offset_ns    # host CLOCK_MONOTONIC - guest time
-    uint64_t pad1
-    Fxsave fx                   # 16-byte aligned within the struct: checked at start-up
+    uint64_t pad1[5]
+    # An XSAVE area in the compacted form, which the host's XRSTOR takes as it stands: 64-byte aligned,
+    # nothing between the three. xsave_state.py checks that at start-up.
+    Fxsave fx
+    XsaveHeader xsave           # constant: the components that the model has
+    VectorHigh high
     Lapic lapic
 
 cdef struct TlbEntry:

@@ -52,3 +52,16 @@ cdef struct Fxsave:
     uint8_t st[128]             # ST0..ST7 / MM0..MM7, 16 bytes each
     uint8_t xmm[256]
     uint8_t pad1[96]
+
+# What follows the legacy region in an XSAVE area: the header, then the components in the compacted form with
+# AVX and AVX-512 all present (SDM vol. 1, 13.4.2 and 13.4.3). Offsets are those from the Fxsave before it.
+cdef struct XsaveHeader:
+    uint64_t present            # XSTATE_BV
+    uint64_t layout             # XCOMP_BV
+    uint64_t reserved[6]
+
+cdef struct VectorHigh:
+    uint8_t ymm[256]            # 576: bits 128 to 255 of registers 0 to 15
+    uint64_t opmask[8]          # 832
+    uint8_t zmm[512]            # 896: bits 256 to 511 of registers 0 to 15
+    uint8_t hi16[1024]          # 1408: registers 16 to 31

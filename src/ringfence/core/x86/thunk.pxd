@@ -15,7 +15,16 @@ cdef extern from * nogil:
     #define try_lock(lock) __sync_lock_test_and_set(lock, 1)
     #define clear_lock(lock) __sync_lock_release(lock)
     #define cpu_pause() __builtin_ia32_pause()
+    /* the host's XCR0; 0 without OSXSAVE */
+    static inline unsigned int host_xcr0(void) {
+        unsigned int a, b, c, d;
+        if (!__get_cpuid(1, &a, &b, &c, &d) || !(c >> 27 & 1))
+            return 0;
+        __asm__ volatile("xgetbv" : "=a"(a), "=d"(d) : "c"(0));
+        return a;
+    }
     """
+    unsigned int host_xcr0()
     int try_lock(int* lock)         # not 0: someone else has it
     void clear_lock(int* lock)
     void cpu_pause()

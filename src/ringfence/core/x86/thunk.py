@@ -20,12 +20,31 @@ from cython.cimports.ringfence.core.host.code_buffer import (
 )
 from cython.cimports.ringfence.core.x86._gen_features import (
     FEATURE_AES,
+    FEATURE_AVX,
+    FEATURE_AVX2,
+    FEATURE_AVX512_BF16,
+    FEATURE_AVX512_BITALG,
+    FEATURE_AVX512_VBMI2,
+    FEATURE_AVX512_VNNI,
+    FEATURE_AVX512_VPOPCNTDQ,
+    FEATURE_AVX512BW,
+    FEATURE_AVX512CD,
+    FEATURE_AVX512DQ,
+    FEATURE_AVX512F,
+    FEATURE_AVX512IFMA,
+    FEATURE_AVX512VBMI,
+    FEATURE_AVX512VL,
+    FEATURE_F16C,
+    FEATURE_FMA,
+    FEATURE_GFNI,
     FEATURE_PCLMUL,
     FEATURE_SHA,
     FEATURE_SSE3,
     FEATURE_SSE41,
     FEATURE_SSE42,
     FEATURE_SSSE3,
+    FEATURE_VAES,
+    FEATURE_VPCLMULQDQ,
 )
 from cython.cimports.ringfence.core.x86.decode import entry_info
 from cython.cimports.ringfence.core.x86.decode_table import EntryInfoP
@@ -37,6 +56,7 @@ from cython.cimports.ringfence.core.x86.thunk import (
     __get_cpuid_count,
     clear_lock,
     cpu_pause,
+    host_xcr0,
     try_lock,
 )
 from cython.cimports.ringfence.core.x86.thunk_emit import (
@@ -58,7 +78,30 @@ HOST_FEATURES = {
     "sse42": FEATURE_SSE42,
     "aes": FEATURE_AES,
     "sha": FEATURE_SHA,
+    "avx": FEATURE_AVX,
+    "f16c": FEATURE_F16C,
+    "fma": FEATURE_FMA,
+    "avx2": FEATURE_AVX2,
+    "avx512f": FEATURE_AVX512F,
+    "avx512dq": FEATURE_AVX512DQ,
+    "avx512ifma": FEATURE_AVX512IFMA,
+    "avx512cd": FEATURE_AVX512CD,
+    "avx512bw": FEATURE_AVX512BW,
+    "avx512vl": FEATURE_AVX512VL,
+    "avx512vbmi": FEATURE_AVX512VBMI,
+    "avx512_vbmi2": FEATURE_AVX512_VBMI2,
+    "gfni": FEATURE_GFNI,
+    "vaes": FEATURE_VAES,
+    "vpclmulqdq": FEATURE_VPCLMULQDQ,
+    "avx512_vnni": FEATURE_AVX512_VNNI,
+    "avx512_bitalg": FEATURE_AVX512_BITALG,
+    "avx512_vpopcntdq": FEATURE_AVX512_VPOPCNTDQ,
+    "avx512_bf16": FEATURE_AVX512_BF16,
 }
+#: features that are nothing without the upper halves of YMM registers
+AVX_FEATURES = {"avx", "f16c", "fma", "avx2", "vaes", "vpclmulqdq"}
+#: what thunks of AVX-512 instructions use themselves
+THUNKS_512 = (FEATURE_AVX512F, FEATURE_AVX512BW, FEATURE_AVX512VL)
 #: every immediate row with each of its 256 values fits in half of this
 CAPACITY_BYTES = 4 << 20
 
@@ -134,25 +177,31 @@ def build_thunk(cpu: CpuP, i: InstrP, shape: cython.int) -> cython.void:
 @cython.cfunc
 @cython.exceptval(check=False)
 def host_bit(number: cython.int) -> cython.bint:
-    """One of HOST_FEATURES by its number, which says where CPUID has it: 1.ECX from 32, 7.EBX from 64."""
-    eax: cython.uint = 0
-    ebx: cython.uint = 0
-    ecx: cython.uint = 0
-    edx: cython.uint = 0
+    """Whether the host and its operating system have one of HOST_FEATURES, by its number."""
+    register: cython.uint[4]
+    leaf: cython.int = 1 if number < 64 else 7
+    which: cython.int = 3 if number < 32 else 2 if number < 64 else 1 if number < 96 else 2
+    if number >= FEATURE_AVX512_BF16 & ~31:
+        which = 0  # leaf 7, subleaf 1
     __get_cpuid_count(
-        1 if number < 64 else 7,
-        0,
-        cython.address(eax),
-        cython.address(ebx),
-        cython.address(ecx),
-        cython.address(edx),
+        leaf,
+        which == 0,
+        cython.address(register[0]),
+        cython.address(register[1]),
+        cython.address(register[2]),
+        cython.address(register[3]),
     )
-    return (ecx if number < 64 else ebx) >> (number & 31) & 1
+    return register[which] >> (number & 31) & 1
 
 
 def host_has(feature: str) -> bool:
     """Whether a vCPU can have this CPUID feature (a name of cpuid.tbl) as far as the host goes."""
-    return feature not in HOST_FEATURES or host_bit(HOST_FEATURES[feature])
+    if feature not in HOST_FEATURES:
+        return True
+    if feature.startswith("avx512") and not all(map(host_bit, THUNKS_512)):
+        return False
+    state: int = 0xE6 if feature.startswith("avx512") else 6 if feature in AVX_FEATURES else 0
+    return host_bit(HOST_FEATURES[feature]) and host_xcr0() & state == state
 
 
 @cython.cfunc
@@ -160,8 +209,8 @@ def host_has(feature: str) -> bool:
 def limit_features(cpu: CpuP) -> cython.void:
     """Take from a model's features those that the host can't run: after set_model()."""
     number: cython.int
-    for number in HOST_FEATURES.values():
-        if not host_bit(number):
+    for feature, number in HOST_FEATURES.items():
+        if not host_has(feature):
             cpu.features[number >> 6] &= ~(cython.cast(uint64_t, 1) << (number & 63))
 
 

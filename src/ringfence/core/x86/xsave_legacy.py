@@ -24,16 +24,26 @@ from cython.cimports.ringfence.core.x86.state import (
 from cython.cimports.ringfence.core.x86.thunk import scratch_image
 from cython.cimports.ringfence.core.x86.x87 import FxsaveP
 from cython.cimports.ringfence.core.x86.x87_control import set_control
-from cython.cimports.ringfence.core.x86.xsave_legacy import XCR0_VALID, XCR0_X87
+from cython.cimports.ringfence.core.x86.xsave_state import (
+    COMPACTED,
+    XCR0_X87,
+    is_valid_xcr0,
+    xcr0_mask,
+    xmm_bytes,
+)
 
 
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
 def sanitize_fpu(cpu: CpuP) -> cython.void:
-    """Make a state that came from outside one that the host's FXRSTOR takes."""
+    """Make a state that came from outside one that the host's FXRSTOR and XRSTOR take."""
     cpu.a.fx.mxcsr &= MXCSR_VALID
-    cpu.a.xcr0 = cpu.a.xcr0 & XCR0_VALID | XCR0_X87
+    if not is_valid_xcr0(cpu, cpu.a.xcr0):
+        cpu.a.xcr0 = XCR0_X87
+    memset(cython.address(cpu.a.xsave), 0, cython.sizeof(cpu.a.xsave))
+    cpu.a.xsave.present = xcr0_mask(cpu)
+    cpu.a.xsave.layout = xcr0_mask(cpu) | COMPACTED
     set_control(cython.address(cpu.a.fx), cpu.a.fx.fcw)
 
 
@@ -42,14 +52,6 @@ def sanitize_fpu(cpu: CpuP) -> cython.void:
 @cython.exceptval(check=False)
 def is_64(cpu: CpuP) -> cython.bint:
     return (cpu.mode & MODE_CODE_MASK) == MODE_CODE64
-
-
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
-def xmm_bytes(cpu: CpuP) -> cython.int:
-    """Only 64-bit code touches XMM8 to XMM15."""
-    return 256 if is_64(cpu) else 128
 
 
 @cython.cfunc
