@@ -1,6 +1,7 @@
-"""`python -m benchmarks [--part guest-work|boot]`: measure, and print tables in Markdown for SPEC.md.
+"""`python -m benchmarks [guest-work|kernels|os-work|boot]...`: measure, and print tables in Markdown.
 
-Needs nasm, bochs with bochsbios, qemu-system-x86 and a Debian guest as `ringfence run debian` fetches it.
+Needs gcc, nasm, dpkg-deb, bochs with bochsbios, qemu-system-x86, and a Debian mirror, or what it gave
+before in the cache.
 """
 
 from __future__ import annotations
@@ -11,11 +12,11 @@ import re
 import tempfile
 from pathlib import Path
 
-from benchmarks import boot, guest_work
+from benchmarks import boot, guest_work, kernels, os_work, side_by_side
 from ringfence import __version__
 from ringfence.image.debian import fetch_debian
 
-PARTS = ("guest-work", "boot")
+PARTS = ("guest-work", "kernels", "os-work", "boot")
 
 
 def host() -> str:
@@ -25,27 +26,49 @@ def host() -> str:
     return f"Host: {cpu}; Python {platform.python_version()}; ringfence {__version__}"
 
 
-def main() -> None:
+def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
-    parser.add_argument("--part", choices=PARTS, help="what to measure; all of it by default")
+    parser.add_argument("part", nargs="*", help=f"what to measure: {', '.join(PARTS)}; all by default")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--work", action="append", default=[], help="only this guest work; repeatable")
+    parser.add_argument(
+        "--work", action="append", default=[], help="only this work of a part, by its row's name; repeatable"
+    )
+    parser.add_argument("--scale", type=int, default=100, help="percent of the work of kernels and os-work")
+    parser.add_argument("--engine", help="Ringfence's engine; its default by default")
+    parser.add_argument("--cpu", help="Ringfence's CPU model; its default by default")
     parser.add_argument("--kernel", type=Path, help="boot this instead of the Debian guest; with --initrd")
     parser.add_argument("--initrd", type=Path)
     arguments = parser.parse_args()
-    parts = (arguments.part,) if arguments.part else PARTS
-    print(host())
+    if unknown := set(arguments.part) - set(PARTS):
+        parser.error(f"no part {', '.join(sorted(unknown))}: choose from {', '.join(PARTS)}")
+    return arguments
+
+
+def tables(part: str, arguments: argparse.Namespace, folder: Path) -> list[str]:
+    """Measure one part."""
+    rounds = arguments.rounds
+    chosen = {"--engine": arguments.engine, "--cpu": arguments.cpu}
+    options = [word for option, value in chosen.items() if value for word in (option, value)]
+    if part == "guest-work":
+        return guest_work.table(guest_work.compare(folder, rounds, arguments.work, options))
+    kernel, initrd = arguments.kernel, arguments.initrd
+    if kernel is None:
+        kernel, initrd = fetch_debian()
+    if part == "boot":
+        return boot.table(boot.compare(kernel, initrd, folder, rounds, options))
+    module = kernels if part == "kernels" else os_work
+    plan = module.plan(kernel, folder)._replace(
+        options=options, scale_percent=arguments.scale, names=arguments.work
+    )
+    return module.table(side_by_side.compare(plan, rounds))
+
+
+def main() -> None:
+    arguments = parsed()
+    print(host(), flush=True)
     with tempfile.TemporaryDirectory(prefix="ringfence-benchmark-") as name:
-        folder = Path(name)
-        if "guest-work" in parts:
-            comparisons = guest_work.compare(folder, arguments.rounds, arguments.work)
-            print("", *guest_work.table(comparisons), sep="\n", flush=True)
-        if "boot" in parts:
-            kernel, initrd = arguments.kernel, arguments.initrd
-            if kernel is None:
-                kernel, initrd = fetch_debian()
-            comparison = boot.compare(kernel, initrd, folder, arguments.rounds)
-            print("", *boot.table(comparison), sep="\n")
+        for part in arguments.part or PARTS:
+            print("", *tables(part, arguments, Path(name)), sep="\n", flush=True)
 
 
 main()

@@ -1,23 +1,28 @@
 """Debian's cloud kernel to a shell prompt: Ringfence and QEMU's TCG, with the same files and command line.
 
-While the prompt waits, the VMM's own memory is measured: what is resident of its mappings, guest RAM apart.
+Ringfence boots twice with a cache directory that is empty at first: whatever it keeps of a first boot, the
+second finds. While the prompt waits, the VMM's own memory is measured: what is resident of its mappings,
+guest RAM apart.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import statistics
-import sys
+import tempfile
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import pexpect
 
+from benchmarks import machines
+from benchmarks.machines import Guest
 from benchmarks.process import cpu_seconds
 
-MEMORY = "512M"
 APPEND = "console=ttyS0 quiet"
 #: busybox's shell asks the terminal where its cursor is
 PROMPT = r"# \x1b\[6n"
@@ -32,24 +37,35 @@ class Boot(NamedTuple):
     cpu_seconds: float
     wall_seconds: float
     vmm_mib: float
-    report: dict[str, object]
+    mips: float
 
 
-def ringfence(kernel: Path, initrd: Path, folder: Path) -> Boot:
-    report = folder / "boot.json"
-    command = [sys.executable, "-m", "ringfence", "run", "--memory", MEMORY, "--report", str(report)]
-    return _boot([*command, "--kernel", str(kernel), "--initrd", str(initrd), "--append", APPEND], report)
+class Round(NamedTuple):
+    """Boots in turn; the first of ours starts with an empty cache, the second with what the first left."""
+
+    cold: Boot
+    warm: Boot
+    qemu: Boot
 
 
-def qemu(kernel: Path, initrd: Path) -> Boot:
-    command = ["qemu-system-x86_64", "-accel", "tcg", "-nographic", "-m", MEMORY, "-no-reboot"]
-    return _boot([*command, "-kernel", str(kernel), "-initrd", str(initrd), "-append", APPEND], None)
+def _round(guest: Guest, folder: Path, options: Sequence[str]) -> Round:
+    with tempfile.TemporaryDirectory(dir=folder) as cache:
+        report = Path(cache) / "report.json"
+        command = machines.ringfence(guest, "--report", str(report), *options)
+        cold = _boot(command, cache, report)
+        warm = _boot(command, cache, report)
+        return Round(cold, warm, _boot(machines.qemu(guest), cache))
 
 
-def _boot(command: list[str], report: Path | None) -> Boot:
+def _boot(command: list[str], cache: str, report: Path | None = None) -> Boot:
     start = time.monotonic()
     child = pexpect.spawn(
-        command[0], command[1:], timeout=TIMEOUT_SECONDS, encoding="utf-8", codec_errors="replace"
+        command[0],
+        command[1:],
+        timeout=TIMEOUT_SECONDS,
+        encoding="utf-8",
+        codec_errors="replace",
+        env={**os.environ, "XDG_CACHE_HOME": cache},
     )
     child.expect(PROMPT)
     wall = time.monotonic() - start
@@ -58,7 +74,8 @@ def _boot(command: list[str], report: Path | None) -> Boot:
     child.sendline("poweroff")
     child.expect(pexpect.EOF)
     child.close()
-    return Boot(cpu, wall, vmm_mib, json.loads(report.read_text()) if report is not None else {})
+    mips = json.loads(report.read_text())["vcpus"][0]["mips"] if report is not None else 0.0
+    return Boot(cpu, wall, vmm_mib, mips)
 
 
 def own_memory_mib(pid: int) -> float:
@@ -72,38 +89,34 @@ def own_memory_mib(pid: int) -> float:
     return own / 1024
 
 
-class Comparison(NamedTuple):
-    """Medians over the rounds."""
-
-    ringfence: Boot
-    qemu: Boot
-    #: our CPU time divided by QEMU's in the same round
-    cpu_ratio: float
-    wall_ratio: float
+def compare(
+    kernel: Path, initrd: Path, folder: Path, rounds: int, options: Sequence[str] = ()
+) -> list[Round]:
+    """``options`` are those of `ringfence run`."""
+    guest = Guest(kernel, initrd, APPEND)
+    return [_round(guest, folder, options) for _ in range(rounds)]
 
 
-def compare(kernel: Path, initrd: Path, folder: Path, rounds: int) -> Comparison:
-    pairs = [(ringfence(kernel, initrd, folder), qemu(kernel, initrd)) for _ in range(rounds)]
-    pairs.sort(key=lambda pair: pair[0].cpu_seconds / pair[1].cpu_seconds)
-    ours, theirs = pairs[len(pairs) // 2]
-    return Comparison(
-        ours,
-        theirs,
-        ours.cpu_seconds / theirs.cpu_seconds,
-        statistics.median(one.wall_seconds / other.wall_seconds for one, other in pairs),
-    )
+def table(rounds: Sequence[Round]) -> list[str]:
+    """As Markdown: medians over the rounds, ratios within a round."""
 
+    def row(name: str, number: Callable[[Boot], float]) -> str:
+        cold, warm, theirs = (
+            statistics.median(number(boot) for boot in boots) for boots in zip(*rounds, strict=True)
+        )
+        cold_ratio = statistics.median(number(each.cold) / number(each.qemu) for each in rounds)
+        warm_ratio = statistics.median(number(each.warm) / number(each.qemu) for each in rounds)
+        ratios = f"**{cold_ratio:.2f}** | **{warm_ratio:.2f}**"
+        return f"| {name} | {cold:.2f} | {warm:.2f} | {theirs:.2f} | {ratios} |"
 
-def table(comparison: Comparison) -> list[str]:
-    """As Markdown."""
-    ours, theirs = comparison.ringfence, comparison.qemu
-    vcpus = ours.report["vcpus"]
-    assert isinstance(vcpus, list)
+    ours = [[each.cold for each in rounds], [each.warm for each in rounds]]
+    memory = [max(boot.vmm_mib for boot in boots) for boots in ours]
+    mips = [statistics.median(boot.mips for boot in boots) for boots in ours]
     return [
-        "| Debian cloud kernel to the shell | ringfence | QEMU TCG | ratio |",
-        "|---|---|---|---|",
-        f"| CPU s | {ours.cpu_seconds:.1f} | {theirs.cpu_seconds:.1f} | **{comparison.cpu_ratio:.1f}** |",
-        f"| wall s | {ours.wall_seconds:.1f} | {theirs.wall_seconds:.1f} | {comparison.wall_ratio:.1f} |",
-        f"| VMM's own memory, MiB | {ours.vmm_mib:.0f} | | |",
-        f"| guest MIPS | {vcpus[0]['mips']:.0f} | | |",
+        "| Debian cloud kernel to the shell | ringfence | second boot | QEMU TCG | ratio | second's ratio |",
+        "|---|---|---|---|---|---|",
+        row("CPU s", lambda boot: boot.cpu_seconds),
+        row("wall s", lambda boot: boot.wall_seconds),
+        f"| VMM's own memory, MiB | {memory[0]:.0f} | {memory[1]:.0f} | | | |",
+        f"| guest MIPS | {mips[0]:.0f} | {mips[1]:.0f} | | | |",
     ]

@@ -10,7 +10,8 @@ import re
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -51,8 +52,8 @@ def assemble(work: Work, folder: Path) -> Path:
     return rom
 
 
-def ringfence(rom: Path) -> Cost:
-    command = [sys.executable, "-m", "ringfence", "run", "--firmware", str(rom)]
+def ringfence(rom: Path, options: Sequence[str] = ()) -> Cost:
+    command = [sys.executable, "-m", "ringfence", "run", *options, "--firmware", str(rom)]
     return run([*command, "--memory", f"{MEMORY_MIB}M", "--debug-exit", "0xf4"])
 
 
@@ -90,7 +91,7 @@ def qemu(rom: Path) -> Cost:
 
 Machine = Callable[[Path], Cost]
 #: Ourselves first.
-MACHINES: dict[str, Machine] = {"ringfence": ringfence, "bochs": bochs, "qemu": qemu}
+MACHINES = ("ringfence", "bochs", "qemu")
 
 
 class Comparison(NamedTuple):
@@ -103,26 +104,32 @@ class Comparison(NamedTuple):
     speed_against_bochs: float
 
 
-def compare(folder: Path, rounds: int, names: Iterable[str] = ()) -> list[Comparison]:
-    """Measure all works, or those named.
+def compare(
+    folder: Path, rounds: int, names: Iterable[str] = (), options: Sequence[str] = ()
+) -> list[Comparison]:
+    """Measure all works, or those named; ``options`` are those of `ringfence run`.
 
     Raises:
         AssertionError: the machines disagree about a result.
     """
     chosen = [work for work in WORKS if not names or work.name in set(names)]
+    functions: tuple[Machine, ...] = (partial(ringfence, options=options), bochs, qemu)
+    machines = dict(zip(MACHINES, functions, strict=True))
     nothing = assemble(Work(NOTHING, False, 1), folder)
     start = {
         name: statistics.median(machine(nothing).cpu_seconds for _ in range(rounds))
-        for name, machine in MACHINES.items()
+        for name, machine in machines.items()
     }
-    return [_compare(work, assemble(work, folder), rounds, start) for work in chosen]
+    return [_compare(work, assemble(work, folder), rounds, machines, start) for work in chosen]
 
 
-def _compare(work: Work, rom: Path, rounds: int, start: dict[str, float]) -> Comparison:
+def _compare(
+    work: Work, rom: Path, rounds: int, machines: Mapping[str, Machine], start: Mapping[str, float]
+) -> Comparison:
     seconds: dict[str, list[float]] = {name: [] for name in MACHINES}
     results = set()
     for _ in range(rounds):
-        for name, machine in MACHINES.items():
+        for name, machine in machines.items():
             cost = machine(rom)
             seconds[name].append(max(cost.cpu_seconds - start[name], 0.001))
             results.add(_result(cost.output, name))

@@ -5,14 +5,17 @@ CPU seconds are what comparisons use: other programs on the machine disturb them
 
 from __future__ import annotations
 
+import ctypes
 import os
+import select
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 TIMEOUT_SECONDS = 600
+_LIBC = ctypes.CDLL(None)
 
 
 @dataclass(frozen=True)
@@ -48,8 +51,37 @@ def run(command: Sequence[str | Path], environment: Mapping[str, str] | None = N
     return Cost(cpu, wall, done.stdout)
 
 
+def timed_lines(command: Sequence[str | Path]) -> Iterator[tuple[float, str]]:
+    """Each line that ``command`` prints, and the CPU seconds of its process when the line was read.
+
+    Raises:
+        TimeoutError: it printed nothing for too long.
+    """
+    process = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    assert process.stdout is not None
+    pipe, rest = process.stdout.fileno(), b""
+    try:
+        while True:
+            if not select.select([pipe], [], [], TIMEOUT_SECONDS)[0]:
+                raise TimeoutError(f"{command[0]}: nothing after {rest!r}")
+            now = cpu_seconds(process.pid)
+            chunk = os.read(pipe, 65536)
+            if not chunk:
+                break
+            *lines, rest = (rest + chunk).split(b"\n")
+            for line in lines:
+                yield now, line.decode(errors="replace").rstrip("\r")
+    finally:
+        process.kill()
+        process.wait()
+
+
 def cpu_seconds(pid: int) -> float:
-    """User and system time of a running process, all its threads: proc(5), /proc/pid/stat."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    user, system = fields[11:13]
-    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+    """User and system time of a child that has not been waited for, all its threads."""
+    clock = ctypes.c_int()
+    error = _LIBC.clock_getcpuclockid(pid, ctypes.byref(clock))
+    if error:
+        raise ProcessLookupError(error, os.strerror(error))
+    return time.clock_gettime(clock.value)

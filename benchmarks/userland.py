@@ -1,0 +1,58 @@
+"""A Debian file tree with gzip, Python and gcc, unpacked from packages: the same for every machine."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+from benchmarks.programs import SOURCES, add_init
+from ringfence.image.cpio import CpioWriter
+from ringfence.image.debian import fetch_package
+
+PACKAGES = """
+    libc6 libgcc-s1 zlib1g gzip
+    python3-minimal python3.11-minimal libpython3.11-minimal libexpat1
+    gcc gcc-12 cpp cpp-12 libgcc-12-dev libc6-dev linux-libc-dev libisl23 libmpc3 libmpfr6 libgmp10 libzstd1
+    binutils binutils-x86-64-linux-gnu binutils-common libbinutils libctf0 libctf-nobfd0 libjansson4 libstdc++6
+""".split()
+#: What no work here touches, and guest RAM would have to hold.
+LEFT_OUT = (
+    "usr/share",
+    "usr/lib/gcc/x86_64-linux-gnu/12/lto1",
+    "usr/lib/gcc/x86_64-linux-gnu/12/plugin",
+    "usr/bin/x86_64-linux-gnu-lto-dump-12",
+)
+
+
+def unpack(folder: Path, init: Path) -> Path:
+    """The tree as a folder, with ``init`` in it and the sources of our programs in /usr/src."""
+    root = folder / "root"
+    for package in PACKAGES:
+        subprocess.run(["dpkg-deb", "--extract", fetch_package(package), root], check=True)
+    for name in LEFT_OUT:
+        path = root / name
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    shutil.copytree(SOURCES, root / "usr/src", dirs_exist_ok=True)
+    shutil.copy(init, root / "init")
+    (root / "tmp").mkdir(exist_ok=True)
+    return root
+
+
+def pack(root: Path, initrd: Path) -> Path:
+    """The tree as a guest's initial RAM filesystem."""
+    archive = CpioWriter()
+    for path in sorted(root.rglob("*")):
+        name = str(path.relative_to(root))
+        if path.is_symlink():
+            archive.symlink(name, str(path.readlink()))
+        elif path.is_dir():
+            archive.directory(name)
+        elif name != "init":
+            archive.file(name, path.read_bytes(), path.stat().st_mode & 0o777)
+    add_init(archive, root / "init")
+    initrd.write_bytes(archive.finish())
+    return initrd
