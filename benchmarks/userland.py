@@ -10,12 +10,13 @@ from benchmarks.programs import SOURCES, add_init
 from ringfence.image.cpio import CpioWriter
 from ringfence.image.debian import fetch_package
 
-PACKAGES = """
-    libc6 libgcc-s1 zlib1g gzip
-    python3-minimal python3.11-minimal libpython3.11-minimal libexpat1
-    gcc gcc-12 cpp cpp-12 libgcc-12-dev libc6-dev linux-libc-dev libisl23 libmpc3 libmpfr6 libgmp10 libzstd1
-    binutils binutils-x86-64-linux-gnu binutils-common libbinutils libctf0 libctf-nobfd0 libjansson4 libstdc++6
-""".split()
+#: By what needs them first: fetch_package() gets one package.
+PACKAGES = {
+    "gzip": "gzip libc6 libgcc-s1 zlib1g libzstd1",
+    "python": "python3-minimal python3.11-minimal libpython3.11-minimal libexpat1",
+    "gcc": "gcc gcc-12 cpp cpp-12 libgcc-12-dev libc6-dev linux-libc-dev libisl23 libmpc3 libmpfr6 libgmp10",
+    "as": "binutils binutils-x86-64-linux-gnu binutils-common libbinutils libctf0 libjansson4 libstdc++6",
+}
 #: What no work here touches, and guest RAM would have to hold.
 LEFT_OUT = (
     "usr/share",
@@ -28,7 +29,7 @@ LEFT_OUT = (
 def unpack(folder: Path, init: Path) -> Path:
     """The tree as a folder, with ``init`` in it and the sources of our programs in /usr/src."""
     root = folder / "root"
-    for package in PACKAGES:
+    for package in " ".join(PACKAGES.values()).split():
         subprocess.run(["dpkg-deb", "--extract", fetch_package(package), root], check=True)
     for name in LEFT_OUT:
         path = root / name
