@@ -1,8 +1,4 @@
-"""The commands that boot a Linux guest: Ringfence, and QEMU's TCG as it comes.
-
-QEMU keeps its default CPU model: it is the one that TCG runs fastest, for it has no ERMS, at which a kernel
-would copy by REP MOVSB, and no 5-level paging.
-"""
+"""The commands that boot a Linux guest: Ringfence, and QEMU's TCG as it comes, with its default CPU model."""
 
 from __future__ import annotations
 
