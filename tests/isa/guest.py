@@ -30,7 +30,7 @@ CODE_64_KERNEL, CODE_64_USER, DATA_USER, TSS_BUSY = 0xA09B, 0xA0FB, 0xC0F3, 0x8B
 FLAT = 0xFFFF_FFFF
 
 CR0_PROTECTED_PAGED = 0x8001_0033  # PG WP NE ET MP PE
-CR4_LONG = 0x6A0  # OSXMMEXCPT OSFXSR PGE PAE
+CR4_LONG = 0x406A0  # OSXSAVE OSXMMEXCPT OSFXSR PGE PAE
 EFER_LONG = 0xD01  # NXE LMA LME SCE
 
 
@@ -69,6 +69,8 @@ class Guest:
 
     data_gpa = DATA_GPA
 
+    engine = "interpret"
+
     def __init__(self, model: str = "max") -> None:
         self.memory = memory = GuestMemory()
         memory.add_ram(0, RAM_BYTES)
@@ -79,7 +81,7 @@ class Guest:
         memory.write(TSS + 4, struct.pack("<Q", STACK_TOP))
         descriptors = [0, descriptor(CODE_64_KERNEL), 0, descriptor(CODE_64_USER), descriptor(DATA_USER)]
         memory.write(GDT, struct.pack("<5Q", *descriptors))
-        self.vcpu = vcpu = Vcpu(0, memory, model)
+        self.vcpu = vcpu = Vcpu(0, memory, model, self.engine)
         vcpu.gdtr, vcpu.idtr = (GDT, 39), (IDT, 0x1FF)
         vcpu.set_segment("tr", 0x28, TSS, 0x67, TSS_BUSY)
         vcpu.regs.cr3 = PML4
@@ -88,9 +90,21 @@ class Guest:
         vcpu.regs.cr0 = CR0_PROTECTED_PAGED
         for name in ("ds", "es", "fs", "gs"):
             vcpu.set_segment(name, USER_DATA_SELECTOR, 0, FLAT, DATA_USER)
+        self.enable_components()
         self.start = self.enter_ring_3()
         self.data = self.make_data()
         self.loaded = b""
+
+    def enable_components(self) -> None:
+        """All of XCR0 that CPUID leaf Dh offers."""
+        self.vcpu.set_segment("cs", CODE_SELECTOR, 0, FLAT, CODE_64_KERNEL)
+        # mov eax, 0dh; xor ecx, ecx; cpuid; xor ecx, ecx; xor edx, edx; xsetbv; hlt
+        self.memory.write(HANDLERS, bytes.fromhex("b80d00000031c90fa231c931d20f01d1f4"))
+        self.vcpu.regs.rip = HANDLERS
+        assert self.vcpu.run() == Reason.HLT
+        record = self.vcpu.save()
+        self.vcpu.restore(record[:4] + bytes(4) + record[8:])  # no longer halted
+        self.memory.write(HANDLERS, HLT * HANDLER_BYTES * 2)
 
     def make_data(self) -> memoryview:
         return self.memory.view(self.data_gpa, DATA_BYTES)
@@ -120,6 +134,7 @@ class Guest:
         regs.rip = INSTRUCTION
         regs.rflags = case.rflags | ALWAYS_SET
         vcpu.fx = case.fx
+        vcpu.high = case.high
 
     def run(self, case: Case, is_repeated: bool = False) -> Outcome:
         """One instruction, or all turns of it."""
@@ -150,13 +165,26 @@ class Guest:
         rip, data = regs.rip, bytes(self.data)
         values = [getattr(regs, name) for name in GENERAL]
         if not HANDLERS <= rip < STACK_TOP:
-            return Outcome(NONE, 0, 0, rip, values, regs.rflags, vcpu.fx, data)
+            return Outcome(NONE, 0, 0, rip, values, regs.rflags, vcpu.fx, data, vcpu.high)
         vector = (rip - HANDLERS) // HANDLER_BYTES
         pushed = struct.unpack("<6Q", self.memory.read(STACK_TOP - 48, 48))
         error = pushed[0] if vector in (8, 10, 11, 12, 13, 14, 17) else 0
         at, _, rflags, values[4], _ = pushed[1:]
         cr2 = regs.cr2 if vector == PF_VECTOR else 0
-        return Outcome(vector, error, cr2, at, values, rflags, vcpu.fx, data)
+        return Outcome(vector, error, cr2, at, values, rflags, vcpu.fx, data, vcpu.high)
+
+
+class TranslatedGuest(Guest):
+    """The translator, which runs whole blocks: code is translated when it is first met."""
+
+    engine = "translate"
+
+    def __init__(self, model: str = "max") -> None:
+        super().__init__(model)
+        self.vcpu.tune_translator(1, True)
+
+    def run(self, case: Case, is_repeated: bool = False) -> Outcome:
+        return self.run_through(case)
 
 
 class MmioGuest(Guest):

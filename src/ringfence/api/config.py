@@ -15,7 +15,7 @@ from pathlib import Path
 from ringfence.errors import UserError
 from ringfence.units import GIB, MIB, PAGE_BYTES, parse_bytes
 
-ENGINES = ("interpret",)
+ENGINES = ("interpret", "translate")
 MEMORY_MIN_BYTES = 2 * MIB
 #: 39 bits of guest-physical addresses, less what lies above RAM.
 MEMORY_MAX_BYTES = 256 * GIB

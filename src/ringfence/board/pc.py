@@ -78,7 +78,7 @@ class Board:
         #: every device by name
         self.devices: dict[str, Device] = {}
         entry = self._fill_memory()
-        self.vcpus = [Vcpu(0, self.memory, config.cpu)]  # type: ignore[call-arg]  # its signature is in C
+        self.vcpus = [Vcpu(0, self.memory, config.cpu, config.engine)]  # type: ignore[call-arg]  # its signature is in C
         self.interrupts = Interrupts(self.vcpus)
         self.pic = self.interrupts.pic
         self.ioapic = self.interrupts.ioapic

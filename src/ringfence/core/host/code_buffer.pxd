@@ -8,6 +8,7 @@ cdef extern from "<sys/mman.h>" nogil:
     enum: PROT_EXEC
     enum: PROT_READ
     enum: PROT_WRITE
+    int munmap(void* address, size_t size)
     void* mmap(void* address, size_t size, int protection, int flags, int fd, long offset)
 
 ctypedef uint8_t* Bytes
@@ -22,5 +23,7 @@ cdef struct CodeBuffer:
 ctypedef CodeBuffer* CodeBufferP
 
 cdef int open_code_buffer(CodeBuffer* buffer, uint32_t capacity_bytes) except -1
+# Unmap it; nothing of it may be running.
+cdef void close_code_buffer(CodeBuffer* buffer) noexcept
 cdef int unshare_code_buffer(CodeBuffer* buffer) except -1
 cdef uint32_t append_code(CodeBuffer* buffer, Code code, uint32_t size) noexcept nogil

@@ -21,6 +21,7 @@ from cython.cimports.ringfence.core.host.code_buffer import (
     Code,
     CodeBufferP,
     mmap,
+    munmap,
 )
 
 
@@ -49,6 +50,13 @@ def open_code_buffer(buffer: CodeBufferP, capacity_bytes: uint32_t) -> cython.in
     buffer.capacity_bytes = capacity_bytes
     buffer.used_bytes = 16
     return 0
+
+
+@cython.cfunc
+@cython.exceptval(check=False)
+def close_code_buffer(buffer: CodeBufferP) -> cython.void:
+    munmap(buffer.writable, buffer.capacity_bytes)
+    munmap(buffer.executable, buffer.capacity_bytes)
 
 
 @cython.cfunc

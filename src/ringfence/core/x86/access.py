@@ -82,8 +82,8 @@ def page_of(cpu: CpuP, la: uint64_t, access: cython.int, view: cython.int) -> ui
         entry.tag = la & ~PAGE_MASK
         # SAFETY: the host page of a region of guest RAM or ROM (ROM only in the read array)
         entry.addend = cython.cast(uint64_t, region.host) + (page << 12) - entry.tag
-        entry.gpa = found.gpa
-        entry.attr = found.attr
+        entry.host_page = entry.tag + entry.addend
+        entry.page = found.gpa | found.attr
     return found.gpa | (la & PAGE_MASK)
 
 
@@ -102,12 +102,11 @@ def fetch_gpa(cpu: CpuP, la: uint64_t) -> uint64_t:
         la = cython.cast(uint32_t, la)
     entry = cython.address(cpu.tlb_fetch[user][(la >> 12) & 255])
     if entry.tag == la & ~PAGE_MASK:
-        return entry.gpa | (la & PAGE_MASK)
+        return (entry.page & ~PAGE_MASK) | (la & PAGE_MASK)
     if not walk(cpu, la, ACCESS_FETCH, user, cython.address(found)):
         raise_page_fault(cpu, la, found.error)
     entry.tag = la & ~PAGE_MASK
-    entry.gpa = found.gpa
-    entry.attr = found.attr
+    entry.page = found.gpa | found.attr
     if found.attr & TLB_LARGE:
         cpu.large_pages_seen = 1
     return found.gpa | (la & PAGE_MASK)

@@ -115,7 +115,7 @@ def bytes_to_limit(cpu: CpuP, rip: uint64_t) -> uint64_t:
 @cython.nogil
 @cython.exceptval(check=False)
 def lookup_block(cpu: CpuP) -> BlockP:
-    """The block at cpu.a.rip, found or decoded, and noted in the jump cache. May fault."""
+    """The block at cpu.a.rip, found or decoded. May fault."""
     cache: BlockCacheP = cython.cast(BlockCacheP, cpu.blocks)
     rip: uint64_t = cpu.a.rip
     la: uint64_t = cpu.a.seg[CS].base + rip if (cpu.mode & MODE_CODE_MASK) != MODE_CODE64 else rip
@@ -123,7 +123,6 @@ def lookup_block(cpu: CpuP) -> BlockP:
     gpa: uint64_t = fetch_gpa(cpu, la)
     mode: uint32_t = cpu.mode & ~(MODE_USER | MODE_STACK32)
     key: uint64_t = gpa | (cython.cast(uint64_t, mode) << 48)
-    slot: cython.pointer(JumpEntry)
     block: BlockP = cache.buckets[bucket_of(gpa, mode)]
     while block != cython.NULL:
         if (
@@ -135,11 +134,19 @@ def lookup_block(cpu: CpuP) -> BlockP:
         block = block.hash_next
     if block == cython.NULL:
         block = build_block(cpu, la, gpa, mode, limit)
-    slot = cython.address(cpu.jumps[(rip ^ (rip >> 12)) & (JUMP_CACHE_ENTRIES - 1)])
+    return block
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def note_jump(cpu: CpuP, block: BlockP) -> cython.void:
+    """From now on a jump to cpu.a.rip goes straight to ``block``."""
+    rip: uint64_t = cpu.a.rip
+    slot: cython.pointer(JumpEntry) = cython.address(cpu.jumps[(rip ^ (rip >> 12)) & (JUMP_CACHE_ENTRIES - 1)])
     slot.rip = rip
     slot.fetch_key = cpu.fetch_key
     slot.first = block.first
-    return block
 
 
 @cython.cfunc

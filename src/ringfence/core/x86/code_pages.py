@@ -73,8 +73,9 @@ def flush_blocks(cpu: CpuP) -> cython.void:
 @cython.exceptval(check=False)
 def unmark_code(cpu: CpuP, gpa: uint64_t) -> cython.void:
     region: RegionP = find_region(cpu.memory, gpa)
-    if region != cython.NULL:
-        region.flags[(gpa - region.gpa) >> 12] &= ~cython.cast(uint8_t, PAGE_HAS_CODE)
+    if region == cython.NULL or (cpu.translator != cython.NULL and cpu.translated_written(cpu, gpa, 0)):
+        return
+    region.flags[(gpa - region.gpa) >> 12] &= ~cython.cast(uint8_t, PAGE_HAS_CODE)
 
 
 @cython.cfunc
@@ -146,6 +147,8 @@ def code_written(cpu: CpuP, gpa: uint64_t, size: uint64_t) -> cython.void:
         piece = min(end - gpa, PAGE_BYTES - (gpa & 0xFFF))
         remains = drop_on_page(cpu, gpa, piece, False)
         remains = drop_on_page(cpu, gpa, piece, True) or remains
+        if cpu.translator != cython.NULL:
+            remains = cpu.translated_written(cpu, gpa, piece) or remains
         if not remains:
             unmark_code(cpu, gpa)
         gpa += piece

@@ -235,6 +235,8 @@ def choose_ea_form(s: ScanP, i: InstrP, mode: uint32_t) -> cython.void:
 @cython.exceptval(check=False)
 def set_undefined(s: ScanP, i: InstrP) -> cython.int:
     i.fn = undefined_instruction
+    # no row: engines that look at the row find nothing and run the handler
+    i.entry = ENTRY_LIMIT - 1
     i.length = min(s.at, 15)
     return DECODED_END
 

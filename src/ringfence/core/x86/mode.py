@@ -39,6 +39,7 @@ from cython.cimports.ringfence.core.x86.state import (
     VIEW_USER,
     VM,
     CpuP,
+    set_jump_key,
 )
 
 
@@ -102,3 +103,4 @@ def refresh_mode(cpu: CpuP) -> cython.void:
         cpu.attention = 1
     cpu.mode = mode
     cpu.fetch_key = (cpu.generation << 8) | mode
+    set_jump_key(cpu)

@@ -183,8 +183,8 @@ cdef struct Arch:
 cdef struct TlbEntry:
     uint64_t tag                # linear page address; an empty entry holds another index's
     uint64_t addend             # host address - linear address
-    uint64_t gpa                # guest-physical page address
-    uint64_t attr               # TLB_GLOBAL
+    uint64_t host_page          # host address of the page: tag + addend
+    uint64_t page               # guest-physical page address | TLB_GLOBAL TLB_LARGE
 
 cdef enum:
     TLB_GLOBAL = 1
@@ -255,13 +255,23 @@ cdef struct Block:
     Block* page2_next           # other blocks on the page of gpa2
     uint16_t count
     uint16_t bytes
-    uint32_t is_valid
+    uint16_t is_valid
+    uint16_t heat               # how often it was run, until it is translated
 
 cdef struct JumpEntry:
     uint64_t rip
     uint64_t fetch_key
     Instr* first
     uint64_t pad
+
+#  The translator's jump cache. `tag` is a RIP XOR Cpu.jump_key, so that a change of mode or of
+#  mappings makes every entry miss at once; an address above 2^48 is never entered.
+cdef struct HostJump:
+    uint64_t tag
+    uint64_t host               # address of translated code
+
+# What a translator wants to know of guest code: [gpa, gpa+size) is written. True: translations are left on the page.
+ctypedef bint (*CodeHook)(Cpu*, uint64_t gpa, uint64_t size) noexcept nogil
 
 #  Accesses of the running instruction that had to leave to the VMM, and their answers: the
 #  instruction is run again from its start and finds them here, in order.
@@ -303,6 +313,7 @@ cdef struct Cpu:
     uint32_t mode               # MODE_* bits: what decoding depends on, and CPL 3
     int32_t view                # TlbView in use
     int32_t budget              # INSTR_BYTES a guest instruction, until the run loop looks at the clock
+    int32_t budget_size         # ... when it is full
     int32_t attention           # not 0: leave the chain at the next block boundary
     int32_t kicked              # set by another thread
     uint64_t generation
@@ -328,6 +339,17 @@ cdef struct Cpu:
     MemoryMap* memory
     void* blocks                # BlockCache*
     void* thunks                # host-code thunks of sse.py, x87.py
+    # -- the translator's: translated code reaches these by their absolute addresses --
+    void* translator            # Translator*, or NULL
+    CodeHook translated_written
+    uint64_t host_rsp           # the host's stack while translated code runs
+    uint64_t jump_target        # where `enter` and `restore` go on
+    uint64_t restore            # the routine that goes there
+    uint64_t site               # Site* or Exit* that translated code was left by
+    uint64_t spare[2]           # operands of one translated instruction
+    uint64_t jump_key           # upper 16 bits: the mode and mappings for which host_jumps holds
+    uint32_t saved_flags        # SF ZF AF PF CF in byte 1, OF in byte 0
+    uint32_t vector_ready       # the host's vector registers hold the guest's
     int32_t model               # row of the CPU model table
     int32_t index
     int32_t debug_steps         # run() returns DEBUG after this many instructions; 0 = off
@@ -348,6 +370,7 @@ cdef struct Cpu:
     TlbEntry tlb[4][2][1024]    # [view][read, write][index]
     TlbEntry tlb_fetch[2][256]  # [supervisor, user][index]
     JumpEntry jumps[4096]
+    HostJump host_jumps[4096]
 
 # What decoding depends on; the low byte of fetch_key.
 cdef enum:
@@ -360,6 +383,13 @@ cdef enum:
     MODE_USER = 16              # CPL 3
     MODE_PROTECTED = 32         # protected mode and not virtual-8086
     MODE_V86 = 64
+
+# The part of the jump key that says which mode code was translated for: 6 bits.
+cdef inline uint32_t mode_bits(Cpu* cpu) noexcept nogil:
+    return (cpu.mode & (MODE_CODE_MASK | MODE_STACK32 | MODE_FLAT)) | <uint32_t>cpu.view << 4
+
+cdef inline void set_jump_key(Cpu* cpu) noexcept nogil:
+    cpu.jump_key = ((cpu.generation & 0x3FF) << 6 | mode_bits(cpu)) << 48
 
 ctypedef Cpu* CpuP
 ctypedef Instr* InstrP

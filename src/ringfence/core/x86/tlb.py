@@ -7,7 +7,15 @@ generation, which makes all entries of the jump cache stale at once.
 
 import cython
 from cython.cimports.libc.stdint import uint64_t
-from cython.cimports.ringfence.core.x86.state import TLB_ENTRIES, TLB_GLOBAL, TLB_LARGE, CpuP, TlbEntry
+from cython.cimports.ringfence.core.x86.state import (
+    JUMP_CACHE_ENTRIES,
+    TLB_ENTRIES,
+    TLB_GLOBAL,
+    TLB_LARGE,
+    CpuP,
+    TlbEntry,
+    set_jump_key,
+)
 
 
 @cython.cfunc
@@ -16,7 +24,7 @@ from cython.cimports.ringfence.core.x86.state import TLB_ENTRIES, TLB_GLOBAL, TL
 @cython.exceptval(check=False)
 def empty(entry: cython.pointer(TlbEntry), index: uint64_t) -> cython.void:
     entry.tag = (index ^ 1) << 12
-    entry.attr = 0
+    entry.page = 0
 
 
 @cython.cfunc
@@ -26,6 +34,20 @@ def new_generation(cpu: CpuP) -> cython.void:
     """Make every jump-cache entry stale."""
     cpu.generation += 1
     cpu.fetch_key = (cpu.generation << 8) | (cpu.mode & 0xFF)
+    if cpu.generation & 0x3FF == 0:
+        empty_host_jumps(cpu)
+    set_jump_key(cpu)
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def empty_host_jumps(cpu: CpuP) -> cython.void:
+    """The generation's low bits come round: no entry of an earlier round may be left."""
+    index: uint64_t
+    for index in range(JUMP_CACHE_ENTRIES):
+        # an address that belongs to another entry
+        cpu.host_jumps[index].tag = index ^ 1
 
 
 @cython.cfunc
@@ -39,12 +61,12 @@ def flush_tlb(cpu: CpuP, keep_global: cython.bint) -> cython.void:
     for view in range(6):
         entry = cython.address(cpu.tlb[0][0][0]) + view * TLB_ENTRIES
         for index in range(TLB_ENTRIES):
-            if not (keep_global and entry[index].attr & TLB_GLOBAL):
+            if not (keep_global and entry[index].page & TLB_GLOBAL):
                 empty(cython.address(entry[index]), index)
     for view in range(2):
         for index in range(256):
             entry = cython.address(cpu.tlb_fetch[view][index])
-            if not (keep_global and entry.attr & TLB_GLOBAL):
+            if not (keep_global and entry.page & TLB_GLOBAL):
                 empty(entry, index)
     cpu.count.tlb_flushes += 1
     new_generation(cpu)
@@ -63,23 +85,23 @@ def flush_page(cpu: CpuP, la: uint64_t) -> cython.void:
     for view in range(6):
         entry = cython.address(cpu.tlb[0][0][0]) + view * TLB_ENTRIES + (page & (TLB_ENTRIES - 1))
         if entry.tag >> 12 == page:
-            has_large = has_large or (entry.attr & TLB_LARGE) != 0
+            has_large = has_large or (entry.page & TLB_LARGE) != 0
             empty(entry, page & (TLB_ENTRIES - 1))
     for view in range(2):
         entry = cython.address(cpu.tlb_fetch[view][page & 255])
         if entry.tag >> 12 == page:
-            has_large = has_large or (entry.attr & TLB_LARGE) != 0
+            has_large = has_large or (entry.page & TLB_LARGE) != 0
             empty(entry, page & 255)
     if has_large or cpu.large_pages_seen:
         for view in range(6):
             entry = cython.address(cpu.tlb[0][0][0]) + view * TLB_ENTRIES
             for index in range(TLB_ENTRIES):
-                if entry[index].attr & TLB_LARGE and (entry[index].tag ^ la) >> 30 == 0:
+                if entry[index].page & TLB_LARGE and (entry[index].tag ^ la) >> 30 == 0:
                     empty(cython.address(entry[index]), index)
         for view in range(2):
             for index in range(256):
                 entry = cython.address(cpu.tlb_fetch[view][index])
-                if entry.attr & TLB_LARGE and (entry.tag ^ la) >> 30 == 0:
+                if entry.page & TLB_LARGE and (entry.tag ^ la) >> 30 == 0:
                     empty(entry, index)
     new_generation(cpu)
 
@@ -95,5 +117,5 @@ def drop_writes(cpu: CpuP, gpa: uint64_t) -> cython.void:
     for view in range(3):
         for index in range(TLB_ENTRIES):
             entry = cython.address(cpu.tlb[view][1][index])
-            if entry.gpa == gpa:
+            if entry.page & ~cython.cast(uint64_t, 0xFFF) == gpa:
                 empty(entry, index)

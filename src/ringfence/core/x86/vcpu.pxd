@@ -9,4 +9,5 @@ cdef class Vcpu:
     cdef readonly object lapic
     cdef readonly str model
     cdef bint _is_running
+    cdef bint _translates
     cdef list _written          # ranges that other threads wrote while guest code ran

@@ -7,10 +7,17 @@ GIL for as long as guest code runs.
 import cython
 from cython.cimports.libc.stdint import uint32_t, uint64_t
 from cython.cimports.libc.string import memcpy
-from cython.cimports.ringfence.core.engine.interpret import BUDGET, run
+from cython.cimports.ringfence.core.engine.interpret import run
+from cython.cimports.ringfence.core.engine.translate import run_translated
 from cython.cimports.ringfence.core.host.low_memory import map_low, unmap_low
 from cython.cimports.ringfence.core.memory.guest_memory import GuestMemory
 from cython.cimports.ringfence.core.memory.map import RegionP, find_region
+from cython.cimports.ringfence.core.translate.translator import (
+    free_translator,
+    new_translator,
+    translator_counters,
+    tune_translator,
+)
 from cython.cimports.ringfence.core.x86.blocks import BlockCache, free_block_cache, new_block_cache
 from cython.cimports.ringfence.core.x86.code_pages import code_written
 from cython.cimports.ringfence.core.x86.cpuid import set_model
@@ -30,14 +37,16 @@ from cython.cimports.ringfence.core.x86.state import (
     CpuP,
     Segment,
 )
+from cython.cimports.ringfence.core.x86.state_parts import VectorHigh
 from cython.cimports.ringfence.core.x86.thunk import limit_features, open_thunks
-from cython.cimports.ringfence.core.x86.tlb import flush_tlb
+from cython.cimports.ringfence.core.x86.tlb import flush_tlb, new_generation
 from cython.cimports.ringfence.core.x86.walk import Walk, walk
 from cython.cimports.ringfence.core.x86.xsave_legacy import sanitize_fpu
 
 from ringfence.core.x86._gen_models import MODELS
 from ringfence.errors import HostError, UserError
 
+ENGINES = ("interpret", "translate")
 SEGMENTS = ("es", "cs", "ss", "ds", "fs", "gs", "ldtr", "tr")
 
 
@@ -49,13 +58,14 @@ class Vcpu:
         index: its number, also its APIC ID.
         memory: the guest's physical memory.
         model: a CPU model of tables/cpuid.tbl.
+        engine: ``interpret`` or ``translate``.
 
     Raises:
-        UserError: no such model.
+        UserError: no such model or engine.
         HostError: the host gives no memory.
     """
 
-    def __cinit__(self, index: int, memory: GuestMemory, model: str = "x86-64-v2") -> None:
+    def __cinit__(self, index: int, memory: GuestMemory, model: str = "x86-64-v2", engine: str = "interpret") -> None:
         view: cython.int
         k: cython.int
         self.cpu = cython.cast(CpuP, cython.cast(cython.p_void, map_low(cython.sizeof(Cpu))))
@@ -82,9 +92,11 @@ class Vcpu:
         self.lapic = wrap_lapic(cython.address(self.cpu.a.lapic), self)
         memory.watch_code(self._code_written)
         self.reset()
+        self.engine = engine
 
     def __dealloc__(self) -> None:
         if self.cpu != cython.NULL:
+            free_translator(self.cpu)
             free_block_cache(cython.cast(cython.pointer(BlockCache), self.cpu.blocks))
             unmap_low(self.cpu, cython.sizeof(Cpu))
 
@@ -101,14 +113,36 @@ class Vcpu:
             code_written(self.cpu, gpa, n)
         self._is_running = True
         with cython.nogil:
-            reason = run(self.cpu)
+            if self._translates:
+                reason = run_translated(self.cpu)
+            else:
+                reason = run(self.cpu)
         self._is_running = False
         return reason
+
+    @property
+    def engine(self) -> str:
+        """What runs guest code. It may be changed whenever `run` is not running: at any instruction."""
+        return "translate" if self._translates else "interpret"
+
+    @engine.setter
+    def engine(self, name: str) -> None:
+        if name not in ENGINES:
+            raise UserError(f"no engine {name!r}: choose {', '.join(ENGINES)}")
+        if name == "translate" and self.cpu.translator == cython.NULL:
+            new_translator(self.cpu)
+        self._translates = name == "translate"
+        new_generation(self.cpu)
 
     def kick(self) -> None:
         """Make `run` return INTERRUPTED soon. Any thread may call it."""
         self.cpu.kicked = 1
         self.cpu.attention = 1
+
+    def tune_translator(self, threshold: int, has_exact_flags: bool = False) -> None:
+        """How often a block is interpreted before it is translated, and whether a fault sees flags that
+        nothing would have read: for tests. Code that is already translated stays as it is."""
+        tune_translator(self.cpu, threshold, has_exact_flags)
 
     @property
     def index(self) -> int:
@@ -200,6 +234,18 @@ class Vcpu:
         memcpy(cython.address(self.cpu.a.fx), image, 512)
         sanitize_fpu(self.cpu)
 
+    @property
+    def high(self) -> bytes:
+        """Vector state above the XMM registers: what an XSAVE area in the compacted form has from byte 576 on."""
+        return cython.cast(cython.p_char, cython.address(self.cpu.a.high))[: cython.sizeof(VectorHigh)]
+
+    @high.setter
+    def high(self, value: bytes) -> None:
+        if len(value) != cython.sizeof(VectorHigh):
+            raise ValueError(f"the upper vector state has {cython.sizeof(VectorHigh)} bytes")
+        image: cython.p_char = value
+        memcpy(cython.address(self.cpu.a.high), image, cython.sizeof(VectorHigh))
+
     def save(self) -> bytes:
         """The architectural state, in one piece."""
         return cython.cast(cython.p_char, cython.address(self.cpu.a))[: cython.sizeof(Arch)]
@@ -250,7 +296,7 @@ class Vcpu:
         """What happened since power-on, by name."""
         c = cython.address(self.cpu.count)
         return {
-            "instructions": c.instructions + (BUDGET - self.cpu.budget) // INSTR_BYTES,
+            "instructions": c.instructions + (self.cpu.budget_size - self.cpu.budget) // INSTR_BYTES,
             "blocks_decoded": c.blocks_decoded,
             "blocks_invalidated": c.blocks_invalidated,
             "block_flushes": c.block_flushes,
@@ -264,7 +310,7 @@ class Vcpu:
             "unknown_msrs": c.unknown_msrs,
             "interrupts": {k: c.interrupts[k] for k in range(256) if c.interrupts[k]},
             "exceptions": {k: c.exceptions[k] for k in range(32) if c.exceptions[k]},
-        }
+        } | translator_counters(self.cpu)
 
     def _refresh(self) -> None:
         """Everything derived from the architectural state, anew."""

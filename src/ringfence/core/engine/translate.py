@@ -1,0 +1,211 @@
+"""The binary translator's run loop: find the translation at RIP, or make it, and enter it.
+
+Code is interpreted until it has proved worth translating, and wherever translated code can't go:
+real and virtual-8086 mode, segments that are not flat, data breakpoints, single steps.
+"""
+
+import cython
+from cython.cimports.libc.stdint import uint64_t
+from cython.cimports.ringfence.core.engine.events import begin, between, land, step
+from cython.cimports.ringfence.core.engine.translate import TRANSLATE_BUDGET
+from cython.cimports.ringfence.core.exits import EXIT_NONE
+from cython.cimports.ringfence.core.host.signals import Signals, block_signals, unblock_signals
+from cython.cimports.ringfence.core.translate.blocks import translate_block
+from cython.cimports.ringfence.core.translate.callout import export_flags, import_flags
+from cython.cimports.ringfence.core.translate.links import find_translation, link_exit
+from cython.cimports.ringfence.core.translate.routines import enter_translated, reset_vector
+from cython.cimports.ringfence.core.translate.translation import (
+    SITE_EXIT,
+    ExitP,
+    TranslationP,
+    TranslatorP,
+    translator_of,
+)
+from cython.cimports.ringfence.core.x86.access import fetch_gpa
+from cython.cimports.ringfence.core.x86.blocks import enter_block, lookup_block, note_jump
+from cython.cimports.ringfence.core.x86.escape import _setjmp
+from cython.cimports.ringfence.core.x86.lapic import lapic_pending
+from cython.cimports.ringfence.core.x86.state import (
+    CR4_LA57,
+    CS,
+    JUMP_CACHE_ENTRIES,
+    MODE_CODE16,
+    MODE_CODE64,
+    MODE_CODE_MASK,
+    MODE_PROTECTED,
+    VIEW_CHECKED,
+    BlockP,
+    CpuP,
+    HostJump,
+)
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def can_translate(cpu: CpuP) -> cython.bint:
+    if cpu.view == VIEW_CHECKED or not cpu.mode & MODE_PROTECTED or cpu.a.cr4 & CR4_LA57:
+        return False
+    if (cpu.mode & MODE_CODE_MASK) == MODE_CODE64:
+        return True
+    return (
+        (cpu.mode & MODE_CODE_MASK) != MODE_CODE16
+        and cpu.a.seg[CS].base == 0
+        and cpu.a.seg[CS].limit == cython.cast(cython.uint, 0xFFFFFFFF)
+    )
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def interpret_block(cpu: CpuP, t: TranslatorP, block: BlockP) -> cython.void:
+    t.count.interpreted_blocks += 1
+    enter_block(cpu, block)
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def find_or_translate(cpu: CpuP, t: TranslatorP) -> TranslationP:
+    """The translation at RIP, in the jump cache from now on; NULL after a block was interpreted instead."""
+    rip: uint64_t = cpu.a.rip
+    block: BlockP
+    slot: cython.pointer(HostJump)
+    found: TranslationP = find_translation(cpu, t, fetch_gpa(cpu, rip), rip)
+    if found == cython.NULL:
+        block = lookup_block(cpu)
+        block.heat += 1
+        if block.heat >= t.threshold:
+            block.heat = t.threshold
+            found = translate_block(cpu, block)
+        if found == cython.NULL:
+            interpret_block(cpu, t, block)
+            return cython.NULL
+    slot = cython.address(cpu.host_jumps[(rip ^ (rip >> 12)) & (JUMP_CACHE_ENTRIES - 1)])
+    slot.tag = rip ^ cpu.jump_key
+    slot.host = cython.cast(uint64_t, t.code.executable) + found.entry
+    return found
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def run_block(cpu: CpuP, t: TranslatorP) -> cython.void:
+    """From RIP on until translated code leaves, or one interpreted block."""
+    rip: uint64_t = cpu.a.rip
+    exit: ExitP = t.pending
+    found: TranslationP
+    slot: cython.pointer(HostJump)
+    t.pending = cython.NULL
+    if not can_translate(cpu):
+        block: BlockP = lookup_block(cpu)
+        note_jump(cpu, block)
+        interpret_block(cpu, t, block)
+        return
+    if t.interpret_next:
+        t.interpret_next = 0
+        interpret_block(cpu, t, lookup_block(cpu))
+        return
+    slot = cython.address(cpu.host_jumps[(rip ^ (rip >> 12)) & (JUMP_CACHE_ENTRIES - 1)])
+    if slot.tag != rip ^ cpu.jump_key or (exit != cython.NULL and exit.is_local):
+        found = find_or_translate(cpu, t)
+        if found == cython.NULL:
+            return
+        if (
+            exit != cython.NULL
+            and exit.is_local
+            and exit.rip == rip
+            and exit.owner.is_valid
+            and exit.owner.context == found.context
+            and exit.owner.gpa >> 12 == found.gpa >> 12
+        ):
+            link_exit(t, exit, found)
+    cpu.last_rips[cpu.last_rip_at & 15] = rip
+    cpu.last_rip_at += 1
+    t.count.entries += 1
+    export_flags(cpu)
+    t.is_inside = 1
+    enter_translated(cpu, t, slot.host)
+    exit = cython.cast(ExitP, cpu.site)
+    if exit.kind == SITE_EXIT:
+        cpu.a.rip = exit.rip
+        t.pending = exit
+    if t.is_inside:
+        t.is_inside = 0
+        import_flags(cpu)
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def pass_shadow(cpu: CpuP) -> cython.void:
+    """An interrupt shadow matters only if something waits: else the next instruction needs no care."""
+    if (
+        cpu.a.inhibit_irq
+        and not cpu.single
+        and not cpu.a.pending_db
+        and not cpu.window_requested
+        and cpu.inject_vector < 0
+        and not cpu.a.nmi_pending
+        and not cpu.a.lapic.nmi_pending
+        and lapic_pending(cython.address(cpu.a.lapic)) < 0
+    ):
+        cpu.a.inhibit_irq = 0
+        cpu.a.inhibit_db = 0
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def loop(cpu: CpuP, t: TranslatorP) -> cython.int:
+    reason: cython.int
+    while True:
+        reason = between(cpu)
+        if reason != EXIT_NONE:
+            return reason
+        pass_shadow(cpu)
+        if cpu.single or cpu.a.inhibit_irq or cpu.replay_count or cpu.debug_steps:
+            t.pending = cython.NULL
+            reason = step(cpu)
+            if reason != EXIT_NONE:
+                return reason
+        else:
+            run_block(cpu, t)
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def return_from_long_jump(cpu: CpuP, t: TranslatorP) -> cython.void:
+    """Translated code was left from the middle of an instruction."""
+    t.pending = cython.NULL
+    if cpu.vector_ready:
+        # the call-out has put the guest's registers by
+        reset_vector(cpu, t)
+    if t.is_inside:
+        t.is_inside = 0
+        import_flags(cpu)
+        cpu.budget -= t.charge
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def run_translated(cpu: CpuP) -> cython.int:
+    landing: cython.int
+    reason: cython.int
+    t: TranslatorP = translator_of(cpu)
+    signals = cython.declare(Signals)
+    # translated code has no host stack for a signal handler
+    block_signals(cython.address(signals))
+    begin(cpu, TRANSLATE_BUDGET)
+    landing = _setjmp(cpu.escape)
+    reason = EXIT_NONE
+    if landing:
+        return_from_long_jump(cpu, t)
+        reason = land(cpu, landing)
+    if reason == EXIT_NONE:
+        reason = loop(cpu, t)
+    unblock_signals(cython.address(signals))
+    cpu.exit.reason = reason
+    return reason

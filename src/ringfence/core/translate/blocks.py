@@ -1,0 +1,254 @@
+"""Translation of a block: decoded instructions in, host code out. Adams and Agesen, ASPLOS 2006.
+
+    entry:  [to the block's register map]
+    body:   [is the guest's vector state loaded?]
+            instructions
+            way out
+            what is seldom run: probes that missed, branches taken
+"""
+
+import cython
+from cython.cimports.libc.stdint import uint64_t
+from cython.cimports.libc.string import memset
+from cython.cimports.ringfence.core.memory.map import RegionP, find_region
+from cython.cimports.ringfence.core.translate.arena import ensure_room, release, take
+from cython.cimports.ringfence.core.translate.branch import (
+    put_branch,
+    put_call,
+    put_call_operand,
+    put_direct_jump,
+    put_fall_through,
+    put_jump_operand,
+    put_return_near,
+)
+from cython.cimports.ringfence.core.translate.builder import (
+    FLAGS_BOTH,
+    FLAGS_SAVED,
+    Builder,
+    BuilderP,
+)
+from cython.cimports.ringfence.core.translate.copy import put_copy, put_lea_copy, put_low_register, put_offset_move, put_raw
+from cython.cimports.ringfence.core.translate.divide import put_divide
+from cython.cimports.ringfence.core.translate.encode import (
+    CC_E,
+    Operand,
+    absolute,
+    position,
+    put8,
+    put_forward_branch,
+    put_op,
+)
+from cython.cimports.ringfence.core.translate.flags_state import save_flags
+from cython.cimports.ringfence.core.translate.links import context_of, insert_translation
+from cython.cimports.ringfence.core.translate.liveness import compute_liveness
+from cython.cimports.ringfence.core.translate.lowering import (
+    KIND_BRANCH,
+    KIND_CALL,
+    KIND_CALL_OPERAND,
+    KIND_COPY,
+    KIND_COPY_VEX,
+    KIND_DIVIDE,
+    KIND_DIVIDE_SIGNED,
+    KIND_INTERPRET,
+    KIND_JUMP,
+    KIND_JUMP_OPERAND,
+    KIND_LEA,
+    KIND_LEAVE_FRAME,
+    KIND_LOW_REGISTER,
+    KIND_NOP,
+    KIND_OFFSET,
+    KIND_POP_REGISTER,
+    KIND_PUSH_IMMEDIATE,
+    KIND_PUSH_OPERAND,
+    KIND_PUSH_REGISTER,
+    KIND_RAW,
+    KIND_RETURN,
+    LOWERING_VECTOR,
+    LoweringP,
+    lowering_of,
+)
+from cython.cimports.ringfence.core.translate.register_map import choose_map, put_from_canonical, use_map
+from cython.cimports.ringfence.core.translate.routines import ensure_map
+from cython.cimports.ringfence.core.translate.sites import later_site, new_site, put_callout, put_stubs, set_resume
+from cython.cimports.ringfence.core.translate.stack import (
+    put_leave_frame,
+    put_pop_register,
+    put_push_immediate,
+    put_push_operand,
+    put_push_register,
+)
+from cython.cimports.ringfence.core.translate.translation import (
+    SITE_INTERPRET,
+    SITE_LEAVE,
+    SITE_VECTOR,
+    SiteP,
+    Translation,
+    TranslationP,
+    translator_of,
+)
+from cython.cimports.ringfence.core.translate.vex import put_copy_vex
+from cython.cimports.ringfence.core.x86.decode import entry_info
+from cython.cimports.ringfence.core.x86.decode_table import ATTRIBUTE_END
+from cython.cimports.ringfence.core.x86.state import (
+    MODE_CODE64,
+    MODE_CODE_MASK,
+    MODE_STACK32,
+    BlockP,
+    CpuP,
+)
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def put_by_kind(b: BuilderP, low: LoweringP) -> cython.bint:
+    """The instruction's host code; False where it is to be interpreted."""
+    if low.kind == KIND_COPY:
+        return put_copy(b, low)
+    if low.kind == KIND_BRANCH:
+        return put_branch(b, low)
+    if low.kind == KIND_LEA:
+        return put_lea_copy(b)
+    if low.kind == KIND_LOW_REGISTER:
+        return put_low_register(b, low)
+    if low.kind == KIND_RAW:
+        return put_raw(b, low)
+    if low.kind == KIND_NOP:
+        return True
+    if low.kind == KIND_PUSH_REGISTER:
+        return put_push_register(b, b.i.vvvv)
+    if low.kind == KIND_POP_REGISTER:
+        return put_pop_register(b)
+    if low.kind == KIND_PUSH_IMMEDIATE:
+        return put_push_immediate(b, b.i.imm)
+    if low.kind == KIND_PUSH_OPERAND:
+        return put_push_operand(b)
+    if low.kind == KIND_LEAVE_FRAME:
+        return put_leave_frame(b)
+    if low.kind == KIND_JUMP:
+        return put_direct_jump(b)
+    if low.kind == KIND_CALL:
+        return put_call(b)
+    if low.kind == KIND_RETURN:
+        return put_return_near(b)
+    if low.kind == KIND_JUMP_OPERAND:
+        return put_jump_operand(b)
+    if low.kind == KIND_CALL_OPERAND:
+        return put_call_operand(b)
+    if low.kind == KIND_DIVIDE or low.kind == KIND_DIVIDE_SIGNED:
+        return put_divide(b, low)
+    if low.kind == KIND_COPY_VEX:
+        return put_copy_vex(b, low)
+    if low.kind == KIND_OFFSET:
+        return put_offset_move(b, low)
+    return False
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def put_instruction(b: BuilderP, low: LoweringP) -> cython.void:
+    ends: cython.bint = entry_info(b.i.entry).attributes & ATTRIBUTE_END != 0 or b.index == b.count - 1
+    is_branch: cython.bint = entry_info(b.i.entry).attributes & ATTRIBUTE_END != 0
+    first_stub: cython.int = b.stub_count
+    if put_by_kind(b, low):
+        set_resume(b, first_stub)
+        if ends and not is_branch:
+            put_fall_through(b)
+        return
+    save_flags(b, b.live_in[b.index])
+    put_callout(b, new_site(b, SITE_LEAVE if is_branch or low.kind == KIND_BRANCH else SITE_INTERPRET))
+    b.flags = FLAGS_BOTH
+    if ends and not is_branch:
+        put_fall_through(b)
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def put_entry(b: BuilderP) -> cython.void:
+    ready: Operand = absolute(cython.address(b.cpu.vector_ready))
+    site: SiteP
+    b.out.entry = position(cython.address(b.e))
+    put_from_canonical(b)
+    b.out.body = position(cython.address(b.e))
+    if b.out.uses_vector:
+        site = new_site(b, SITE_VECTOR)
+        put_op(cython.address(b.e), 0, 0x83, 7, cython.address(ready))
+        put8(cython.address(b.e), 0)
+        later_site(b, put_forward_branch(cython.address(b.e), CC_E), site)
+        site.resume = position(cython.address(b.e))
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def start(b: BuilderP, cpu: CpuP, block: BlockP) -> cython.void:
+    k: cython.int
+    region: RegionP = find_region(cpu.memory, block.gpa)
+    out: TranslationP = cython.cast(TranslationP, take(b.t, cython.sizeof(Translation)))
+    memset(out, 0, cython.sizeof(Translation))
+    b.out = out
+    out.gpa = block.gpa
+    out.rip = cpu.a.rip
+    out.context = context_of(cpu)
+    out.bytes = block.bytes
+    out.count = block.count
+    out.low = block.gpa & 0xFFF
+    out.high = out.low + block.bytes
+    out.is_valid = 1
+    out.is_linkable = 1
+    out.region = b.t.current
+    b.count = block.count
+    # SAFETY: translate_block() has seen that the block's code is in this region
+    b.code = region.host + (block.gpa - region.gpa)
+    b.is_64 = (cpu.mode & MODE_CODE_MASK) == MODE_CODE64
+    b.is_stack32 = cpu.mode & MODE_STACK32 != 0
+    for k in range(block.count):
+        if lowering_of(block.first[k].entry).attr & LOWERING_VECTOR:
+            if lowering_of(block.first[k].entry).kind != KIND_INTERPRET:
+                out.uses_vector = 1
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def translate_block(cpu: CpuP, block: BlockP) -> TranslationP:
+    b = cython.declare(Builder)
+    t = translator_of(cpu)
+    low: LoweringP
+    if block.gpa2 or find_region(cpu.memory, block.gpa) == cython.NULL or not ensure_room(cpu, t):
+        return cython.NULL
+    b.cpu = cpu
+    b.t = t
+    b.block = block
+    b.stub_count = 0
+    b.failed = 0
+    b.flags = FLAGS_SAVED
+    b.e.start = t.code.writable
+    b.e.at = t.code.writable + t.regions[t.current].code_at + t.regions[t.current].code_used
+    b.tlb_read = cpu.tlb_read
+    b.tlb_write = cpu.tlb_write
+    start(cython.address(b), cpu, block)
+    b.out.map = choose_map(cython.address(b))
+    ensure_map(cpu, t, b.out.map)
+    use_map(cython.address(b), b.out.map)
+    compute_liveness(cython.address(b))
+    b.index = 0
+    b.i = block.first
+    put_entry(cython.address(b))
+    for b.index in range(b.count):
+        b.i = cython.address(block.first[b.index])
+        low = lowering_of(b.i.entry)
+        put_instruction(cython.address(b), low)
+    put_stubs(cython.address(b))
+    if b.failed:
+        return cython.NULL
+    b.out.end = position(cython.address(b.e))
+    release(t, cython.address(b.e))
+    insert_translation(cpu, t, b.out)
+    t.count.translations += 1
+    t.count.instructions += b.count
+    t.count.guest_bytes += b.out.bytes
+    t.count.host_bytes += b.out.end - b.out.entry
+    return b.out

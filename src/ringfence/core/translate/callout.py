@@ -1,0 +1,181 @@
+"""What translated code calls out for: TLB misses, instructions to interpret, the vector state.
+
+The registers are all in `cpu.a.regs` here and the flags in `cpu.saved_flags`. A fault leaves by a long
+jump as from the interpreter: the running instruction is the site's, so RIP is exact.
+"""
+
+import cython
+from cython.cimports.libc.stdint import uint32_t, uint64_t
+from cython.cimports.ringfence.core.translate.callout import export_flags, import_flags
+from cython.cimports.ringfence.core.translate.links import context_of
+from cython.cimports.ringfence.core.translate.translation import (
+    IMMEDIATE_ADDRESS,
+    OPERAND_ADDRESS,
+    SITE_MEMORY,
+    SITE_VECTOR,
+    SiteP,
+    TranslatorP,
+    translator_of,
+)
+from cython.cimports.ringfence.core.x86.access import page_of
+from cython.cimports.ringfence.core.x86.blocks import fall_through
+from cython.cimports.ringfence.core.x86.flags import get_rflags, set_arithmetic_flags
+from cython.cimports.ringfence.core.x86.operands import ea, next_rip, wrap_rip
+from cython.cimports.ringfence.core.x86.state import (
+    BLOCK_RIP,
+    CR0_EM,
+    CR0_TS,
+    CR4_OSFXSR,
+    INSTR_BYTES,
+    MODE_CODE64,
+    MODE_CODE_MASK,
+    PAGE_BYTES,
+    TLB_ENTRIES,
+    CpuP,
+    InstrP,
+    TlbEntry,
+)
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def import_flags(cpu: CpuP) -> cython.void:
+    """From translated code's form to the interpreter's."""
+    saved: uint64_t = cpu.saved_flags
+    set_arithmetic_flags(cpu, ((saved >> 8) & 0xD5) | (saved & 1) << 11)
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def export_flags(cpu: CpuP) -> cython.void:
+    flags: uint64_t = get_rflags(cpu)
+    cpu.saved_flags = (flags & 0xD7) << 8 | (flags >> 11) & 1
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def is_vector_allowed(cpu: CpuP) -> cython.bint:
+    """Whether vector instructions can run on the host: the guest may use them, and nothing is unmasked
+    that would trap there."""
+    return (
+        cpu.a.cr0 & (CR0_TS | CR0_EM) == 0
+        and cpu.a.cr4 & CR4_OSFXSR != 0
+        and cpu.a.fx.mxcsr & 0x1F80 == 0x1F80
+        and cpu.a.fx.fcw & 0x3F == 0x3F
+    )
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def completed(cpu: CpuP, i: InstrP) -> cython.void:
+    """After the one instruction of a call-out."""
+    translator_of(cpu).is_completed = 1
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def address_of(cpu: CpuP, site: SiteP) -> uint64_t:
+    la: uint64_t
+    if site.base == OPERAND_ADDRESS:
+        return ea(cpu, cython.address(site.instr), site.size, site.is_write)
+    if site.base == IMMEDIATE_ADDRESS:
+        return site.instr.imm
+    la = cpu.a.regs[site.base] + site.disp
+    return la if (cpu.mode & MODE_CODE_MASK) == MODE_CODE64 else cython.cast(uint32_t, la)
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def refill(cpu: CpuP, site: SiteP) -> cython.bint:
+    """Have the TLB hold the page that the site's probe missed. False: the probe can't do this access."""
+    la: uint64_t = address_of(cpu, site)
+    entry: cython.pointer(TlbEntry) = cpu.tlb_write if site.is_write else cpu.tlb_read
+    entry += (la >> 12) & (TLB_ENTRIES - 1)
+    if (la & 0xFFF) + site.size > PAGE_BYTES or la - entry.tag < PAGE_BYTES:
+        # crosses a page, or hit and still called out: misaligned
+        return False
+    page_of(cpu, la, site.is_write, cpu.view)
+    return la - entry.tag < PAGE_BYTES
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def interpret_site(cpu: CpuP, t: TranslatorP, site: SiteP) -> uint64_t:
+    i: InstrP = cython.address(t.pair[0])
+    import_flags(cpu)
+    t.is_inside = 0
+    t.pair[0] = site.instr
+    t.pair[1].offset = site.instr.offset + site.instr.length
+    t.pair[1].fn = fall_through if site.ends else completed
+    t.is_completed = 0
+    cpu.first = i
+    cpu.current = i
+    cpu.budget -= site.index * INSTR_BYTES
+    i.fn(cpu, i)
+    cpu.vector_ready = cpu.vector_ready and is_vector_allowed(cpu)
+    if not t.is_completed:
+        return leave(t)
+    if (
+        cpu.attention
+        or not site.owner.is_valid
+        or context_of(cpu) != site.owner.context
+        or site.owner.uses_vector > cpu.vector_ready
+    ):
+        cpu.a.rip = wrap_rip(cpu, next_rip(cpu, i))
+        cpu.current = i
+        return leave(t)
+    cpu.first = cython.NULL
+    cpu.budget += site.index * INSTR_BYTES
+    export_flags(cpu)
+    return restore(cpu, t, site, site.resume)
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def leave(t: TranslatorP) -> uint64_t:
+    return cython.cast(uint64_t, t.code.executable) + t.leave_called
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def restore(cpu: CpuP, t: TranslatorP, site: SiteP, target: uint32_t) -> uint64_t:
+    t.is_inside = 1
+    cpu.jump_target = cython.cast(uint64_t, t.code.executable) + target
+    return cython.cast(uint64_t, t.code.executable) + t.restore[site.owner.map]
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def callout(cpu: CpuP) -> uint64_t:
+    t: TranslatorP = translator_of(cpu)
+    site: SiteP = cython.cast(SiteP, cpu.site)
+    t.count.callouts[site.kind] += 1
+    cpu.a.regs[BLOCK_RIP] = site.owner.rip
+    if site.kind == SITE_VECTOR:
+        if is_vector_allowed(cpu):
+            cpu.vector_ready = 1
+            return restore(cpu, t, site, site.resume)
+        # the interpreter takes the whole block
+        cpu.a.rip = site.owner.rip
+        t.interpret_next = 1
+        return leave(t)
+    if site.kind == SITE_MEMORY:
+        cpu.first = cython.address(site.instr)
+        cpu.current = cpu.first
+        t.charge = site.index * INSTR_BYTES
+        if refill(cpu, site):
+            cpu.first = cython.NULL
+            t.count.refills += 1
+            return restore(cpu, t, site, site.retry)
+        t.charge = 0
+    return interpret_site(cpu, t, site)

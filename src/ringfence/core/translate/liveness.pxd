@@ -1,0 +1,8 @@
+# Which flags something will still read.
+from ringfence.core.translate.builder cimport Builder
+
+cdef enum:
+    LOOK_AHEAD = 12             # instructions
+
+# Fill kills, live_in, live_out, live_taken of every instruction.
+cdef void compute_liveness(Builder* b) noexcept nogil

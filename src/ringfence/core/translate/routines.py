@@ -1,0 +1,240 @@
+"""The code that every translation shares: in from C, out to C, and the way between.
+
+Translated code keeps all the guest's general registers but two in the host's registers of the same
+name, RSP included: it has no host stack. The register map says which two are in `cpu.a.regs`; their
+host registers are scratch. Every routine that moves registers exists once for each map in use.
+
+    enter      called as a C function: host registers put by, guest's loaded, on to cpu.jump_target
+    leave      guest registers put by, back to the caller of `enter`
+    callout    guest registers put by, the C function called on the host's stack; it returns the
+               routine to go on with: `restore` of some map, or `leave_saved`
+    restore    guest registers loaded, flags too, on to cpu.jump_target
+
+x87 and vector registers are the guest's while cpu.vector_ready says so.
+"""
+
+import cython
+from cython.cimports.libc.stdint import uint8_t, uint32_t, uint64_t
+from cython.cimports.ringfence.core.translate.encode import (
+    CC_E,
+    FORM_W,
+    NO_REG,
+    Emitter,
+    EmitterP,
+    Operand,
+    absolute,
+    join_short,
+    memory_operand,
+    position,
+    put8,
+    put32,
+    put_constant,
+    put_jump,
+    put_load,
+    put_op,
+    put_rr,
+    put_short_branch,
+    put_store,
+    put_store_imm32,
+)
+from cython.cimports.ringfence.core.translate.routines import Callout, Enter
+from cython.cimports.ringfence.core.translate.translation import CANONICAL, TranslatorP
+from cython.cimports.ringfence.core.x86.state import RAX, RDI, RSP, CpuP
+
+RBX = cython.declare(cython.int, 3)
+RBP = cython.declare(cython.int, 5)
+MXCSR_DEFAULT = cython.declare(uint32_t, 0x1F80)
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def put_registers_away(e: EmitterP, cpu: CpuP, map: cython.int) -> cython.void:
+    reg: cython.int
+    for reg in range(16):
+        if reg != map & 15 and reg != map >> 4:
+            put_store(e, reg, cython.address(cpu.a.regs[reg]))
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def put_vector_save(e: EmitterP, cpu: CpuP) -> cython.void:
+    """The x87 pointers would name host code: a guest sees none (SDM vol. 1, 8.1.8 lets them be 0)."""
+    image: Operand = absolute(cython.address(cpu.a.fx))
+    field: Operand
+    put_op(e, FORM_W, 0x1AE, 0, cython.address(image))  # fxsave64
+    put_store_imm32(e, cython.address(cpu.a.fx.fip), 0)
+    field = absolute(cython.address(cpu.a.fx.fip))
+    put_op(e, FORM_W, 0xC7, 0, cython.address(field))
+    put32(e, 0)
+    field = absolute(cython.address(cpu.a.fx.fdp))
+    put_op(e, FORM_W, 0xC7, 0, cython.address(field))
+    put32(e, 0)
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def put_vector_test(e: EmitterP, cpu: CpuP) -> cython.pointer(uint8_t):
+    """A branch around what follows when the host's vector registers are not the guest's."""
+    ready: Operand = absolute(cython.address(cpu.vector_ready))
+    put_op(e, 0, 0x83, 7, cython.address(ready))
+    put8(e, 0)
+    return put_short_branch(e, CC_E)
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def put_vector_reset(e: EmitterP, cpu: CpuP) -> cython.void:
+    """The host's floating point as C and Python expect it."""
+    control: Operand = memory_operand(RSP, NO_REG, 0, -8)
+    put8(e, 0xDB)  # fninit
+    put8(e, 0xE3)
+    put_op(e, 0, 0xC7, 0, cython.address(control))
+    put32(e, MXCSR_DEFAULT)
+    put_op(e, 0, 0x1AE, 2, cython.address(control))  # ldmxcsr
+    put_store_imm32(e, cython.address(cpu.vector_ready), 0)
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def put_return(e: EmitterP) -> cython.void:
+    """Undo what `enter` pushed."""
+    reg: cython.int
+    put_rr(e, FORM_W, 0x83, 0, RSP)
+    put8(e, 8)
+    for reg in range(15, 11, -1):
+        put8(e, 0x41)
+        put8(e, 0x58 | reg & 7)
+    put8(e, 0x58 | RBP)
+    put8(e, 0x58 | RBX)
+    put8(e, 0xC3)
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def open_emitter(t: TranslatorP, e: EmitterP) -> cython.void:
+    e.start = t.code.writable
+    # SAFETY: all routines of all 28 maps together are shorter than ROUTINE_BYTES
+    e.at = e.start + t.routine_used
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def close_emitter(t: TranslatorP, e: EmitterP) -> cython.void:
+    t.routine_used = (position(e) + 15) & ~cython.cast(uint32_t, 15)
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def put_leave(e: EmitterP, cpu: CpuP, t: TranslatorP) -> cython.void:
+    skip: cython.pointer(uint8_t)
+    t.leave_saved = position(e)
+    put_load(e, RSP, cython.address(cpu.host_rsp))
+    skip = put_vector_test(e, cpu)
+    put_vector_save(e, cpu)
+    put_vector_reset(e, cpu)
+    join_short(e, skip)
+    put_return(e)
+    # after a call-out the registers have been saved and C has used them since
+    t.leave_called = position(e)
+    skip = put_vector_test(e, cpu)
+    put_vector_reset(e, cpu)
+    join_short(e, skip)
+    put_return(e)
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def put_routines(cpu: CpuP, t: TranslatorP, function: Callout) -> cython.void:
+    e: Emitter
+    reg: cython.int
+    t.function = function
+    t.routine_used = 16
+    open_emitter(t, cython.address(e))
+    put_leave(cython.address(e), cpu, t)
+    close_emitter(t, cython.address(e))
+    ensure_map(cpu, t, CANONICAL)
+    open_emitter(t, cython.address(e))
+    t.enter = position(cython.address(e))
+    put8(cython.address(e), 0x50 | RBX)
+    put8(cython.address(e), 0x50 | RBP)
+    for reg in range(12, 16):
+        put8(cython.address(e), 0x41)
+        put8(cython.address(e), 0x50 | reg & 7)
+    put_rr(cython.address(e), FORM_W, 0x83, 5, RSP)
+    put8(cython.address(e), 8)
+    put_store(cython.address(e), RSP, cython.address(cpu.host_rsp))
+    put_jump(cython.address(e), t.restore[CANONICAL])
+    t.reset_vector = position(cython.address(e))
+    put_vector_reset(cython.address(e), cpu)
+    put8(cython.address(e), 0xC3)
+    close_emitter(t, cython.address(e))
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def ensure_map(cpu: CpuP, t: TranslatorP, map: cython.int) -> cython.void:
+    e: Emitter
+    field: Operand
+    skip: cython.pointer(uint8_t)
+    reg: cython.int
+    if t.restore[map]:
+        return
+    open_emitter(t, cython.address(e))
+    t.leave[map] = position(cython.address(e))
+    put_registers_away(cython.address(e), cpu, map)
+    put_jump(cython.address(e), t.leave_saved)
+    t.callout[map] = position(cython.address(e))
+    put_registers_away(cython.address(e), cpu, map)
+    put_load(cython.address(e), RSP, cython.address(cpu.host_rsp))
+    skip = put_vector_test(cython.address(e), cpu)
+    put_vector_save(cython.address(e), cpu)
+    join_short(cython.address(e), skip)
+    put_constant(cython.address(e), RDI, cython.cast(uint64_t, cpu))
+    put_constant(cython.address(e), RAX, cython.cast(uint64_t, t.function))
+    put8(cython.address(e), 0xFF)  # call rax
+    put8(cython.address(e), 0xD0)
+    put8(cython.address(e), 0xFF)  # jmp rax
+    put8(cython.address(e), 0xE0)
+    t.restore[map] = position(cython.address(e))
+    skip = put_vector_test(cython.address(e), cpu)
+    field = absolute(cython.address(cpu.a.fx))
+    put_op(cython.address(e), FORM_W, 0x1AE, 1, cython.address(field))  # fxrstor64
+    join_short(cython.address(e), skip)
+    field = absolute(cython.address(cpu.saved_flags))
+    put_op(cython.address(e), 0, 0x1B7, RAX, cython.address(field))
+    put8(cython.address(e), 0x04)  # add al, 127
+    put8(cython.address(e), 0x7F)
+    put8(cython.address(e), 0x9E)  # sahf
+    for reg in range(16):
+        if reg != map & 15 and reg != map >> 4:
+            put_load(cython.address(e), reg, cython.address(cpu.a.regs[reg]))
+    field = absolute(cython.address(cpu.jump_target))
+    put_op(cython.address(e), 0, 0xFF, 4, cython.address(field))
+    close_emitter(t, cython.address(e))
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def enter_translated(cpu: CpuP, t: TranslatorP, host: uint64_t) -> cython.void:
+    cpu.jump_target = host
+    # SAFETY: put_routines() wrote the routine there
+    cython.cast(Enter, t.code.executable + t.enter)(cpu)
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def reset_vector(cpu: CpuP, t: TranslatorP) -> cython.void:
+    # SAFETY: as above
+    cython.cast(Enter, t.code.executable + t.reset_vector)(cpu)

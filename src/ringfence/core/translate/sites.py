@@ -1,0 +1,188 @@
+"""Call-outs and exits: the places where translated code is left, and the code around them."""
+
+import cython
+from cython.cimports.libc.stdint import int64_t, uint8_t, uint32_t, uint64_t
+from cython.cimports.libc.string import memset
+from cython.cimports.ringfence.core.translate.arena import take
+from cython.cimports.ringfence.core.translate.builder import FLAGS_IN_HOST, STUB_LIMIT, BuilderP, Stub
+from cython.cimports.ringfence.core.translate.encode import (
+    CC_S,
+    FORM_W,
+    EmitterP,
+    Operand,
+    absolute,
+    join,
+    position,
+    put8,
+    put32,
+    put_forward_branch,
+    put_jump,
+    put_op,
+)
+from cython.cimports.ringfence.core.translate.flags_state import save_flags
+from cython.cimports.ringfence.core.translate.register_map import put_to_canonical
+from cython.cimports.ringfence.core.translate.translation import CANONICAL, SITE_EXIT, SITE_LEAVE, Exit, ExitP, Site, SiteP
+from cython.cimports.ringfence.core.x86.decode import entry_info
+from cython.cimports.ringfence.core.x86.decode_table import ATTRIBUTE_END
+from cython.cimports.ringfence.core.x86.state import INSTR_BYTES
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def new_site(b: BuilderP, kind: cython.int) -> SiteP:
+    site: SiteP = cython.cast(SiteP, take(b.t, cython.sizeof(Site)))
+    memset(site, 0, cython.sizeof(Site))
+    site.kind = kind
+    site.owner = b.out
+    site.index = b.index
+    site.instr = b.i[0]
+    site.ends = entry_info(b.i.entry).attributes & ATTRIBUTE_END != 0 or kind == SITE_LEAVE
+    return site
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def new_exit(b: BuilderP, rip: uint64_t, charge: cython.int) -> ExitP:
+    """A direct branch to ``rip`` after ``charge`` instructions."""
+    exit: ExitP = cython.cast(ExitP, take(b.t, cython.sizeof(Exit)))
+    memset(exit, 0, cython.sizeof(Exit))
+    exit.kind = SITE_EXIT
+    exit.owner = b.out
+    exit.charge = charge
+    exit.rip = rip
+    exit.is_local = (rip ^ b.out.rip) >> 12 == 0 and b.out.is_linkable
+    exit.sibling = b.out.exits
+    b.out.exits = exit
+    return exit
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def new_stub(b: BuilderP, field: cython.pointer(uint8_t)) -> cython.pointer(Stub):
+    stub: cython.pointer(Stub) = cython.address(b.stubs[b.stub_count])
+    if b.stub_count < STUB_LIMIT - 1:
+        b.stub_count += 1
+    else:
+        b.failed = 1
+    stub.field = field
+    stub.site = cython.NULL
+    stub.exit = cython.NULL
+    stub.saves_flags = 0
+    stub.leaves = 0
+    return stub
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def later_site(b: BuilderP, field: cython.pointer(uint8_t), site: SiteP) -> cython.void:
+    new_stub(b, field).site = site
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def later_leave(b: BuilderP, field: cython.pointer(uint8_t), site: SiteP) -> cython.void:
+    stub: cython.pointer(Stub) = new_stub(b, field)
+    stub.site = site
+    stub.leaves = 1
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def later_exit(
+    b: BuilderP, field: cython.pointer(uint8_t), exit: ExitP, saves_flags: cython.int
+) -> cython.void:
+    stub: cython.pointer(Stub) = new_stub(b, field)
+    stub.exit = exit
+    stub.saves_flags = saves_flags
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def put_site_address(b: BuilderP, record: cython.p_void) -> cython.void:
+    site: Operand = absolute(cython.address(b.cpu.site))
+    put_op(cython.address(b.e), FORM_W, 0xC7, 0, cython.address(site))
+    put32(cython.address(b.e), cython.cast(int64_t, cython.cast(uint64_t, record)))
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def put_callout(b: BuilderP, site: SiteP) -> cython.void:
+    put_site_address(b, site)
+    put_jump(cython.address(b.e), b.t.callout[b.out.map])
+    site.resume = position(cython.address(b.e))
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def put_charge(b: BuilderP, charge: cython.int) -> cython.void:
+    """Take the instructions done off the budget; the sign flag then says that it is used up."""
+    budget: Operand = absolute(cython.address(b.cpu.budget))
+    if charge * INSTR_BYTES < 128:
+        put_op(cython.address(b.e), 0, 0x83, 5, cython.address(budget))
+        put8(cython.address(b.e), charge * INSTR_BYTES)
+    else:
+        put_op(cython.address(b.e), 0, 0x81, 5, cython.address(budget))
+        put32(cython.address(b.e), charge * INSTR_BYTES)
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def put_exit(b: BuilderP, exit: ExitP) -> cython.void:
+    """Leave for the exit's target: by way of the run loop until the exit is linked, or the budget used up."""
+    e: EmitterP = cython.address(b.e)
+    poll: cython.pointer(uint8_t)
+    put_charge(b, exit.charge)
+    poll = put_forward_branch(e, CC_S)
+    put8(e, 0xE9)
+    exit.field = position(e)
+    put32(e, 0)
+    exit.stub = position(e)
+    join(e, poll)
+    put_site_address(b, exit)
+    put_jump(e, b.t.leave[b.out.map])
+    if b.out.map != CANONICAL:
+        exit.convert = position(e)
+        put_to_canonical(b)
+        put8(e, 0xE9)
+        exit.convert_field = position(e)
+        put32(e, 0)
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def set_resume(b: BuilderP, first_stub: cython.int) -> cython.void:
+    """The instruction whose call-outs are the stubs from ``first_stub`` on is done here."""
+    k: cython.int
+    for k in range(first_stub, b.stub_count):
+        if b.stubs[k].site != cython.NULL:
+            b.stubs[k].site.resume = position(cython.address(b.e))
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def put_stubs(b: BuilderP) -> cython.void:
+    e: EmitterP = cython.address(b.e)
+    stub: cython.pointer(Stub)
+    k: cython.int
+    for k in range(b.stub_count):
+        stub = cython.address(b.stubs[k])
+        join(e, stub.field)
+        if stub.exit != cython.NULL:
+            b.flags = FLAGS_IN_HOST
+            save_flags(b, stub.saves_flags)
+            put_exit(b, stub.exit)
+        else:
+            put_site_address(b, stub.site)
+            put_jump(e, b.t.leave[b.out.map] if stub.leaves else b.t.callout[b.out.map])

@@ -1,0 +1,144 @@
+# Translated blocks and the places where they leave or call out; one Translator for each vCPU.
+from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
+from ringfence.core.host.code_buffer cimport CodeBuffer
+from ringfence.core.x86.state cimport Cpu, Instr
+
+cdef enum:
+    CANONICAL = 0xBA            # the map in which every canonical entry is: r10 and r11 in memory
+    REGIONS = 16
+    REGION_CODE_BYTES = 2 << 20
+    REGION_DATA_BYTES = 6 << 20
+    ROUTINE_BYTES = 1 << 16     # before the first region: enter, leave, call-outs
+    TRANSLATION_BYTES = 16384   # no translation is longer
+    TRANSLATION_DATA_BYTES = 16384  # nor its sites, exits and itself
+    TRANSLATION_BUCKETS = 32768
+    PAGE_LISTS = 8192
+    OPERAND_ADDRESS = 255
+    IMMEDIATE_ADDRESS = 254     # the instruction's immediate
+
+cdef struct Translation
+cdef struct Exit
+
+#  Where translated code calls out: an access that the inline probe could not do, or an
+#  instruction for the interpreter.
+cdef enum SiteKind:
+    SITE_MEMORY = 0             # fill the TLB and try again, else interpret
+    SITE_INTERPRET = 1          # interpret, then go on after it
+    SITE_LEAVE = 2              # interpret, then leave the block
+    SITE_VECTOR = 3             # load the guest's vector state
+    SITE_INDIRECT = 4           # a near branch whose target is not in the jump cache
+    SITE_POLL = 5               # the budget is used up; the target of an indirect branch is in cpu.spare[0]
+    SITE_EXIT = 6               # an Exit (the first word of both says)
+
+cdef struct Site:
+    uint32_t kind
+    uint32_t index              # instructions before it in the translation
+    Translation* owner
+    Instr instr
+    uint32_t retry              # code offsets
+    uint32_t resume
+    uint8_t is_write            # SITE_MEMORY: the access, of the operand or of base + disp
+    uint8_t size
+    uint8_t base                # OPERAND_ADDRESS: where the instruction's memory operand is
+    uint8_t ends                # the instruction is a branch: once interpreted, the block is left
+    int32_t disp                # SITE_INDIRECT: what the branch has added to RSP
+
+#  A direct branch out of a translation.
+cdef struct Exit:
+    uint32_t kind               # SITE_EXIT
+    uint32_t charge             # instructions done when it is taken
+    Translation* owner
+    Translation* target         # when linked
+    Exit* next                  # exits linked to the same target
+    Exit* previous
+    Exit* sibling               # exits of the same owner
+    uint64_t rip                # where it goes
+    uint32_t field              # code offset of the rel32 that linking changes
+    uint32_t stub               # where it points when not linked
+    uint32_t convert            # code offset of the way to the canonical map, 0 when it is the owner's
+    uint32_t convert_field      # ... and of the rel32 at its end
+    uint32_t is_local           # to the same guest page: may be linked
+    uint32_t pad
+
+cdef struct Translation:
+    uint64_t gpa
+    uint64_t gpa2               # of the page that its only instruction ends on, else 0
+    uint64_t rip
+    uint32_t context            # what the code depends on besides: jump_key's low bits
+    uint32_t entry              # code offset, guest registers in the canonical map
+    uint32_t body               # code offset of the same in its own map
+    uint32_t end                # of its code
+    uint16_t bytes              # of guest code
+    uint16_t count              # instructions
+    uint8_t map
+    uint8_t is_valid
+    uint8_t uses_vector
+    uint8_t is_linkable
+    uint16_t low                # page offsets of all guest code that it depends on
+    uint16_t high
+    uint32_t region
+    Translation* hash_next
+    Translation* page_next
+    Translation* page2_next
+    Translation* region_next
+    Exit* incoming
+    Exit* exits
+
+ctypedef Translation* TranslationP
+ctypedef Site* SiteP
+ctypedef Exit* ExitP
+
+cdef struct Region:
+    uint32_t code_at            # code offset of its start
+    uint32_t code_used          # bytes of it
+    uint32_t data_used
+    uint32_t pad
+    uint8_t* data               # below 2 GiB
+    Translation* first
+
+cdef struct TranslatorCounters:
+    uint64_t translations
+    uint64_t instructions       # translated
+    uint64_t guest_bytes
+    uint64_t host_bytes
+    uint64_t invalidated
+    uint64_t evicted_regions
+    uint64_t links
+    uint64_t unlinks
+    uint64_t entries            # into translated code, from the run loop
+    uint64_t interpreted_blocks
+    uint64_t callouts[8]        # by SiteKind
+    uint64_t refills            # probes that missed and then hit
+    uint64_t translate_ns
+
+cdef struct Translator:
+    CodeBuffer code
+    uint32_t routine_used
+    uint32_t enter              # code offsets of the routines
+    uint32_t leave_saved        # after put_registers_away()
+    uint32_t leave_called       # from a call-out
+    uint32_t reset_vector
+    uint64_t (*function)(Cpu*) noexcept nogil   # the call-out
+    uint32_t leave[256]         # by map
+    uint32_t callout[256]
+    uint32_t restore[256]
+    uint32_t current            # region
+    uint32_t has_bmi2
+    uint32_t exact_flags        # every fault and exit sees all the flags
+    uint32_t threshold          # runs of a block before it is translated
+    Exit* pending               # left by this exit: link it when its target is known
+    uint32_t is_inside          # guest flags are in cpu.saved_flags, not in the interpreter's form
+    uint32_t is_completed       # the instruction of a call-out is done
+    uint32_t interpret_next     # the next block is the interpreter's
+    int32_t charge              # of the budget, if the running call-out faults
+    Instr pair[2]               # the instruction of a call-out, and what follows it
+    Region regions[16]
+    Translation* buckets[32768]
+    Translation* pages[8192]
+    Translation* second_pages[8192]
+    TranslatorCounters count
+
+ctypedef Translator* TranslatorP
+
+cdef inline Translator* translator_of(Cpu* cpu) noexcept nogil:
+    return <Translator*>cpu.translator

@@ -1,0 +1,108 @@
+"""One vCPU's translator: made when the vCPU first runs under it, and what it counts."""
+
+import cython
+from cython.cimports.libc.stdint import uint64_t
+from cython.cimports.libc.stdlib import calloc, free
+from cython.cimports.ringfence.core.host.code_buffer import close_code_buffer, open_code_buffer
+from cython.cimports.ringfence.core.host.low_memory import map_low, unmap_low
+from cython.cimports.ringfence.core.translate.callout import callout
+from cython.cimports.ringfence.core.translate.links import translated_written
+from cython.cimports.ringfence.core.translate.routines import put_routines
+from cython.cimports.ringfence.core.translate.translation import (
+    REGION_CODE_BYTES,
+    REGION_DATA_BYTES,
+    REGIONS,
+    ROUTINE_BYTES,
+    Translator,
+    TranslatorP,
+    translator_of,
+)
+from cython.cimports.ringfence.core.x86.state import CpuP
+from cython.cimports.ringfence.core.x86.thunk import __get_cpuid_count
+from cython.cimports.ringfence.core.x86.tlb import empty_host_jumps
+
+from ringfence.errors import HostError
+
+#: runs of a block before it is translated
+THRESHOLD = 4
+
+
+@cython.cfunc
+@cython.exceptval(check=False)
+def host_has_bmi2() -> cython.bint:
+    eax: cython.uint = 0
+    ebx: cython.uint = 0
+    ecx: cython.uint = 0
+    edx: cython.uint = 0
+    __get_cpuid_count(
+        7, 0, cython.address(eax), cython.address(ebx), cython.address(ecx), cython.address(edx)
+    )
+    return ebx >> 8 & 1
+
+
+@cython.cfunc
+@cython.exceptval(-1, check=False)
+def new_translator(cpu: CpuP) -> cython.int:
+    t = cython.cast(TranslatorP, calloc(1, cython.sizeof(Translator)))
+    data: uint64_t
+    k: cython.int
+    if t == cython.NULL:
+        raise HostError("no memory for a translator")
+    open_code_buffer(cython.address(t.code), ROUTINE_BYTES + REGIONS * REGION_CODE_BYTES)
+    data = map_low(REGIONS * REGION_DATA_BYTES)
+    for k in range(REGIONS):
+        t.regions[k].code_at = ROUTINE_BYTES + k * REGION_CODE_BYTES
+        # SAFETY: equal shares of the mapping made above
+        t.regions[k].data = cython.cast(cython.p_uchar, data) + k * REGION_DATA_BYTES
+    t.has_bmi2 = host_has_bmi2()
+    t.threshold = THRESHOLD
+    cpu.translator = t
+    cpu.translated_written = translated_written
+    empty_host_jumps(cpu)
+    put_routines(cpu, t, callout)
+    return 0
+
+
+@cython.cfunc
+@cython.exceptval(check=False)
+def free_translator(cpu: CpuP) -> cython.void:
+    t: TranslatorP = translator_of(cpu)
+    if t != cython.NULL:
+        close_code_buffer(cython.address(t.code))
+        unmap_low(t.regions[0].data, REGIONS * REGION_DATA_BYTES)
+        free(t)
+        cpu.translator = cython.NULL
+
+
+@cython.cfunc
+@cython.exceptval(check=False)
+def tune_translator(cpu: CpuP, threshold: cython.int, has_exact_flags: cython.bint) -> cython.void:
+    t: TranslatorP = translator_of(cpu)
+    if t != cython.NULL:
+        t.threshold = max(threshold, 1)
+        t.exact_flags = has_exact_flags
+
+
+@cython.cfunc
+def translator_counters(cpu: CpuP) -> dict:
+    t: TranslatorP = translator_of(cpu)
+    if t == cython.NULL:
+        return {}
+    c = cython.address(t.count)
+    return {
+        "translations": c.translations,
+        "translated_instructions": c.instructions,
+        "translated_guest_bytes": c.guest_bytes,
+        "translated_host_bytes": c.host_bytes,
+        "translations_invalidated": c.invalidated,
+        "translation_regions_evicted": c.evicted_regions,
+        "translation_links": c.links,
+        "translation_unlinks": c.unlinks,
+        "translation_entries": c.entries,
+        "interpreted_blocks": c.interpreted_blocks,
+        "probe_refills": c.refills,
+        "callouts_memory": c.callouts[0] - c.refills,
+        "callouts_interpret": c.callouts[1],
+        "callouts_leave": c.callouts[2],
+        "callouts_vector": c.callouts[3],
+    }
