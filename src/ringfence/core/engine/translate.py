@@ -11,7 +11,7 @@ from cython.cimports.ringfence.core.engine.translate import TRANSLATE_BUDGET
 from cython.cimports.ringfence.core.exits import EXIT_NONE
 from cython.cimports.ringfence.core.host.signals import Signals, block_signals, unblock_signals
 from cython.cimports.ringfence.core.translate.blocks import translate_block
-from cython.cimports.ringfence.core.translate.callout import export_flags, import_flags
+from cython.cimports.ringfence.core.translate.callout import export_flags, import_flags, settle_budgets
 from cython.cimports.ringfence.core.translate.links import find_translation, link_exit
 from cython.cimports.ringfence.core.translate.routines import enter_translated, reset_vector
 from cython.cimports.ringfence.core.translate.translation import (
@@ -126,6 +126,7 @@ def run_block(cpu: CpuP, t: TranslatorP) -> cython.void:
     export_flags(cpu)
     t.is_inside = 1
     enter_translated(cpu, t, slot.host)
+    settle_budgets(cpu)
     exit = cython.cast(ExitP, cpu.site)
     if exit.kind == SITE_EXIT:
         cpu.a.rip = exit.rip
@@ -179,6 +180,7 @@ def loop(cpu: CpuP, t: TranslatorP) -> cython.int:
 def return_from_long_jump(cpu: CpuP, t: TranslatorP) -> cython.void:
     """Translated code was left from the middle of an instruction."""
     t.pending = cython.NULL
+    settle_budgets(cpu)
     if cpu.vector_ready:
         # the call-out has put the guest's registers by
         reset_vector(cpu, t)

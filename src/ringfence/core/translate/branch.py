@@ -33,7 +33,6 @@ from cython.cimports.ringfence.core.translate.encode import (
 from cython.cimports.ringfence.core.translate.flags_state import restore_flags, save_flags
 from cython.cimports.ringfence.core.translate.lowering import LoweringP
 from cython.cimports.ringfence.core.translate.probe import can_probe, put_probe, put_probe_at
-from cython.cimports.ringfence.core.translate.register_map import put_to_canonical
 from cython.cimports.ringfence.core.translate.sites import (
     later_exit,
     later_leave,
@@ -41,9 +40,10 @@ from cython.cimports.ringfence.core.translate.sites import (
     new_site,
     put_charge,
     put_exit,
+    put_jump_to_host,
 )
 from cython.cimports.ringfence.core.translate.stack import can_stack, put_adjust_stack, put_push_immediate
-from cython.cimports.ringfence.core.translate.translation import CANONICAL, SITE_INDIRECT, SiteP
+from cython.cimports.ringfence.core.translate.translation import SITE_INDIRECT, SiteP
 from cython.cimports.ringfence.core.x86.decode import entry_info
 from cython.cimports.ringfence.core.x86.state import INSTR_MEMORY, JUMP_CACHE_ENTRIES, RSP, InstrP
 
@@ -137,7 +137,6 @@ def put_indirect(b: BuilderP, undo: cython.int) -> cython.void:
     tag: Operand = absolute(cython.address(b.cpu.host_jumps[0].tag))
     host: Operand = absolute(cython.address(b.cpu.host_jumps[0].host))
     key: Operand = absolute(cython.address(b.cpu.jump_key))
-    go: Operand = absolute(cython.address(b.cpu.jump_target))
     site.disp = undo
     put_store(e, b.s0, cython.address(b.cpu.a.rip))
     put_charge(b, b.index + 1)
@@ -154,13 +153,7 @@ def put_indirect(b: BuilderP, undo: cython.int) -> cython.void:
     tag.index = host.index = b.s1
     put_op(e, FORM_W, 0x3B, b.s0, cython.address(tag))
     later_leave(b, put_forward_branch(e, CC_NE), site)
-    if b.out.map == CANONICAL:
-        put_op(e, 0, 0xFF, 4, cython.address(host))
-        return
-    put_op(e, FORM_W, 0x8B, b.s1, cython.address(host))
-    put_store(e, b.s1, cython.address(b.cpu.jump_target))
-    put_to_canonical(b)
-    put_op(e, 0, 0xFF, 4, cython.address(go))
+    put_jump_to_host(b, cython.address(host))
 
 
 @cython.cfunc

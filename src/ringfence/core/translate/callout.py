@@ -6,7 +6,7 @@ jump as from the interpreter: the running instruction is the site's, so RIP is e
 
 import cython
 from cython.cimports.libc.stdint import uint32_t, uint64_t
-from cython.cimports.ringfence.core.translate.callout import export_flags, import_flags
+from cython.cimports.ringfence.core.translate.callout import BUDGET_SHARE, export_flags, import_flags
 from cython.cimports.ringfence.core.translate.links import context_of
 from cython.cimports.ringfence.core.translate.translation import (
     IMMEDIATE_ADDRESS,
@@ -44,6 +44,16 @@ def import_flags(cpu: CpuP) -> cython.void:
     """From translated code's form to the interpreter's."""
     saved: uint64_t = cpu.saved_flags
     set_arithmetic_flags(cpu, ((saved >> 8) & 0xD5) | (saved & 1) << 11)
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def settle_budgets(cpu: CpuP) -> cython.void:
+    k: cython.int
+    for k in range(4):
+        cpu.budget -= BUDGET_SHARE - cpu.budgets[k]
+        cpu.budgets[k] = BUDGET_SHARE
 
 
 @cython.cfunc

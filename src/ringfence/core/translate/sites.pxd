@@ -1,6 +1,7 @@
 # Call-outs and exits of a translation in the making.
 from libc.stdint cimport uint64_t, uint8_t
 from ringfence.core.translate.builder cimport Builder
+from ringfence.core.translate.encode cimport Operand
 from ringfence.core.translate.translation cimport Exit, Site
 
 cdef Site* new_site(Builder* b, int kind) noexcept nogil
@@ -13,6 +14,8 @@ cdef void later_leave(Builder* b, uint8_t* field, Site* site) noexcept nogil
 # Call out here and now; the flags that are live must have been put by.
 cdef void put_callout(Builder* b, Site* site) noexcept nogil
 cdef void put_exit(Builder* b, Exit* exit) noexcept nogil
+# To the translation whose canonical entry is at `host`.
+cdef void put_jump_to_host(Builder* b, Operand* host) noexcept nogil
 cdef void put_charge(Builder* b, int charge) noexcept nogil
 # The instruction whose call-outs are the stubs from `first_stub` on is done here.
 cdef void set_resume(Builder* b, int first_stub) noexcept nogil

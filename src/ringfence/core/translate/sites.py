@@ -6,25 +6,29 @@ from cython.cimports.libc.string import memset
 from cython.cimports.ringfence.core.translate.arena import take
 from cython.cimports.ringfence.core.translate.builder import FLAGS_IN_HOST, STUB_LIMIT, BuilderP, Stub
 from cython.cimports.ringfence.core.translate.encode import (
+    CC_NE,
     CC_S,
     FORM_W,
     EmitterP,
     Operand,
+    OperandP,
     absolute,
     join,
     position,
     put8,
     put32,
+    put_constant,
     put_forward_branch,
     put_jump,
     put_op,
+    put_store,
 )
 from cython.cimports.ringfence.core.translate.flags_state import save_flags
 from cython.cimports.ringfence.core.translate.register_map import put_to_canonical
 from cython.cimports.ringfence.core.translate.translation import CANONICAL, SITE_EXIT, SITE_LEAVE, Exit, ExitP, Site, SiteP
 from cython.cimports.ringfence.core.x86.decode import entry_info
 from cython.cimports.ringfence.core.x86.decode_table import ATTRIBUTE_END
-from cython.cimports.ringfence.core.x86.state import INSTR_BYTES
+from cython.cimports.ringfence.core.x86.state import INSTR_BYTES, JUMP_CACHE_ENTRIES, HostJump
 
 
 @cython.cfunc
@@ -124,8 +128,11 @@ def put_callout(b: BuilderP, site: SiteP) -> cython.void:
 @cython.nogil
 @cython.exceptval(check=False)
 def put_charge(b: BuilderP, charge: cython.int) -> cython.void:
-    """Take the instructions done off the budget; the sign flag then says that it is used up."""
-    budget: Operand = absolute(cython.address(b.cpu.budget))
+    """Take the instructions done off the budget; the sign flag then says that it is used up.
+
+    There are four counters, that blocks which follow one another need not wait for each other's store.
+    """
+    budget: Operand = absolute(cython.address(b.cpu.budgets[(b.out.rip >> 4) & 3]))
     if charge * INSTR_BYTES < 128:
         put_op(cython.address(b.e), 0, 0x83, 5, cython.address(budget))
         put8(cython.address(b.e), charge * INSTR_BYTES)
@@ -138,24 +145,67 @@ def put_charge(b: BuilderP, charge: cython.int) -> cython.void:
 @cython.nogil
 @cython.exceptval(check=False)
 def put_exit(b: BuilderP, exit: ExitP) -> cython.void:
-    """Leave for the exit's target: by way of the run loop until the exit is linked, or the budget used up."""
+    """Leave for the exit's target: by way of the run loop until it is known, or when the budget is used up."""
     e: EmitterP = cython.address(b.e)
     poll: cython.pointer(uint8_t)
+    miss: cython.pointer(uint8_t) = cython.NULL
     put_charge(b, exit.charge)
     poll = put_forward_branch(e, CC_S)
-    put8(e, 0xE9)
-    exit.field = position(e)
-    put32(e, 0)
+    if exit.is_local:
+        put8(e, 0xE9)
+        exit.field = position(e)
+        put32(e, 0)
+    else:
+        miss = put_jump_by_cache(b, exit.rip)
     exit.stub = position(e)
     join(e, poll)
+    if miss != cython.NULL:
+        join(e, miss)
     put_site_address(b, exit)
     put_jump(e, b.t.leave[b.out.map])
-    if b.out.map != CANONICAL:
+    if b.out.map != CANONICAL and exit.is_local:
         exit.convert = position(e)
         put_to_canonical(b)
         put8(e, 0xE9)
         exit.convert_field = position(e)
         put32(e, 0)
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def put_jump_by_cache(b: BuilderP, rip: uint64_t) -> cython.pointer(uint8_t):
+    """To a constant address, if the jump cache knows it; the branch for when it does not."""
+    e: EmitterP = cython.address(b.e)
+    slot: cython.pointer(HostJump) = cython.address(
+        b.cpu.host_jumps[(rip ^ (rip >> 12)) & (JUMP_CACHE_ENTRIES - 1)]
+    )
+    key: Operand = absolute(cython.address(b.cpu.jump_key))
+    tag: Operand = absolute(cython.address(slot.tag))
+    host: Operand = absolute(cython.address(slot.host))
+    miss: cython.pointer(uint8_t)
+    put_constant(e, b.s0, rip)
+    put_op(e, FORM_W, 0x33, b.s0, cython.address(key))
+    put_op(e, FORM_W, 0x3B, b.s0, cython.address(tag))
+    miss = put_forward_branch(e, CC_NE)
+    put_jump_to_host(b, cython.address(host))
+    return miss
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def put_jump_to_host(b: BuilderP, host: OperandP) -> cython.void:
+    """To the translation whose canonical entry ``host`` holds."""
+    e: EmitterP = cython.address(b.e)
+    go: Operand = absolute(cython.address(b.cpu.jump_target))
+    if b.out.map == CANONICAL:
+        put_op(e, 0, 0xFF, 4, host)
+        return
+    put_op(e, FORM_W, 0x8B, b.s1, host)
+    put_store(e, b.s1, cython.address(b.cpu.jump_target))
+    put_to_canonical(b)
+    put_op(e, 0, 0xFF, 4, cython.address(go))
 
 
 @cython.cfunc

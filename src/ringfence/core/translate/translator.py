@@ -5,7 +5,7 @@ from cython.cimports.libc.stdint import uint64_t
 from cython.cimports.libc.stdlib import calloc, free
 from cython.cimports.ringfence.core.host.code_buffer import close_code_buffer, open_code_buffer
 from cython.cimports.ringfence.core.host.low_memory import map_low, unmap_low
-from cython.cimports.ringfence.core.translate.callout import callout
+from cython.cimports.ringfence.core.translate.callout import BUDGET_SHARE, callout
 from cython.cimports.ringfence.core.translate.links import translated_written
 from cython.cimports.ringfence.core.translate.routines import put_routines
 from cython.cimports.ringfence.core.translate.translation import (
@@ -58,6 +58,8 @@ def new_translator(cpu: CpuP) -> cython.int:
     t.threshold = THRESHOLD
     cpu.translator = t
     cpu.translated_written = translated_written
+    for k in range(4):
+        cpu.budgets[k] = BUDGET_SHARE
     empty_host_jumps(cpu)
     put_routines(cpu, t, callout)
     return 0
