@@ -68,8 +68,9 @@ class Guest:
     """Our vCPU as a function from case to outcome."""
 
     data_gpa = DATA_GPA
-
     engine = "interpret"
+    #: whether a fault shows flags that nothing would have read
+    has_exact_flags = True
 
     def __init__(self, model: str = "max") -> None:
         self.memory = memory = GuestMemory()
@@ -181,7 +182,7 @@ class TranslatedGuest(Guest):
 
     def __init__(self, model: str = "max") -> None:
         super().__init__(model)
-        self.vcpu.tune_translator(1, True)
+        self.vcpu.tune_translator(1, self.has_exact_flags)
 
     def run(self, case: Case, is_repeated: bool = False) -> Outcome:
         return self.run_through(case)

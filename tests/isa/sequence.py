@@ -6,11 +6,11 @@ Memory is addressed without registers, so that no value can lead anywhere else.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import float_state
 from assemble import Choice, Memory, Variant, encode, variants
-from case import ARITHMETIC, DATA, DATA_BYTES, FLAGS, INSTRUCTION, RAX, RCX, RDX, WINDOW_BYTES, Case
+from case import ARITHMETIC, DATA, DATA_BYTES, FLAGS, INSTRUCTION, RAX, RCX, RDX, WINDOW_BYTES, Case, Outcome
 from generate import BIT_OFFSET
 from values import Source
 from x86_table import Row, read_rows
@@ -57,10 +57,15 @@ INTEGER, VECTOR = pieces()
 
 @dataclass
 class Sequence:
-    """Code with what is undefined at its end."""
+    """Code with the flags that are undefined at its end, and before each of its instructions."""
 
     code: bytes = b""
     undefined: int = 0
+    undefined_at: dict[int, int] = field(default_factory=dict)
+
+    def defined(self, outcome: Outcome) -> int:
+        """Flags that are defined where the sequence ended."""
+        return ARITHMETIC & ~self.undefined_at[outcome.rip - INSTRUCTION]
 
     def reads(self, letters: str) -> bool:
         """Whether flags that are undefined here are among these."""
@@ -112,8 +117,8 @@ def draw_branch(sequence: Sequence, source: Source) -> int:
     return 0xEB
 
 
-def draw(source: Source, count: int) -> tuple[Case, int]:
-    """A case of `count` instructions, and the flags that are undefined at its end."""
+def draw(source: Source, count: int) -> tuple[Case, Sequence]:
+    """A case of `count` instructions, and what is undefined in it."""
     sequence = Sequence()
     for _ in range(count):
         has_branch = source.one_in(6)
@@ -125,11 +130,13 @@ def draw(source: Source, count: int) -> tuple[Case, int]:
             undefined |= sequence.undefined
         if len(sequence.code) + len(code) > CODE_LIMIT:
             break
+        sequence.undefined_at[origin - INSTRUCTION] = sequence.undefined
         sequence.code += code
         sequence.undefined = undefined
+    sequence.undefined_at[len(sequence.code)] = sequence.undefined
     regs = [source.value() for _ in range(16)]
     regs[RAX], regs[RCX], regs[RDX] = source.byte(), source.byte(), 0
     window = b"".join(source.vector() for _ in range(WINDOW_BYTES // 16))
     rflags = source.random.getrandbits(12) & ARITHMETIC
     fx = float_state.draw_masked(source)
-    return Case(sequence.code, regs, rflags, fx, OPERAND_AT, window), sequence.undefined
+    return Case(sequence.code, regs, rflags, fx, OPERAND_AT, window), sequence
