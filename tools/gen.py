@@ -17,6 +17,7 @@ import lowering
 import msr_table
 from cpuid_table import feature_numbers
 from handlers import Handler, handlers_of
+from vector_info import NO_FEATURE, names_vvvv, vector_info
 from x86_table import Row, read_rows, specificity
 
 CORE = Path(__file__).resolve().parent.parent / "src" / "ringfence" / "core" / "x86"
@@ -51,8 +52,8 @@ from cython.cimports.ringfence.core.x86.state import CpuP, InstrP
 """
 IMMEDIATES = {
     "Ib": 1, "Ibs": 1, "Jb": 1, "Iw": 2, "Iz": 3, "Jz": 3, "Iv": 4, "Ap": 5, "Ob": 6, "Ov": 6,
+    "Lx": 1,
 }  # fmt: skip
-NO_FEATURE = 0xFFFF
 IMM_ENTER = 7
 IMM_TWO_BYTES = 8
 ATTRIBUTES = [
@@ -96,9 +97,9 @@ def info(row: Row, features: dict[str, int]) -> bytes:
         "<BBBbBBBBBBBBHH",
         row.prefix, row.map, row.opcode, row.digit, max(row.exact, 0), row.exact >= 0,
         immediate_kind(row), row.vex, row.form, width_kind(row), byte_registers,
-        row.has_modrm | row.has_low_register * 2 | ("By" in row.operands) * 4, attributes,
+        row.has_modrm | row.has_low_register * 2 | names_vvvv(row) * 4, attributes,
         features[row.feature] if row.feature else NO_FEATURE,
-    )  # fmt: skip
+    ) + vector_info(row, features)  # fmt: skip
 
 
 def opcodes(row: Row) -> range:
@@ -112,10 +113,10 @@ def decode_data(rows: list[Row]) -> str:
     index: dict[tuple[int, int, int], list[int]] = {}
     for number, row in enumerate(rows):
         for opcode in opcodes(row):
-            index.setdefault((int(row.vex > 0), row.map, opcode), []).append(number)
+            index.setdefault((row.vex, row.map, opcode), []).append(number)
     roots = b""
     candidates: list[int] = []
-    for vex in range(2):
+    for vex in range(3):
         for opcode_map in range(4):
             for opcode in range(256):
                 found = index.get((vex, opcode_map, opcode), [])

@@ -37,22 +37,41 @@ class Row:
     has_modrm: bool
     form: int  # 0 any, 1 memory, 2 register
     exact: int  # a whole ModRM byte, -1 none
-    vex: int  # 0 none, 1 VEX with L=0, 2 VEX with any L
+    vex: int  # 0 none, 1 VEX, 2 EVEX
+    lengths: int  # allowed values of L or L'L, a bit each
+    is_lig: bool  # a scalar: L is ignored
+    wide: int  # 0 W is ignored or chooses the operand size, 1 W0, 2 W1
 
     @property
     def name(self) -> str:
         return f"{self.mnemonic} {','.join(self.operands)}".strip()
 
 
+def parse_vex(token: str) -> dict[str, int | bool]:
+    """``vex`` or ``evex`` with, after dots, the lengths that it has, ``lig``, and W where that counts."""
+    kind, *parts = token.split(".")
+    found: dict[str, int | bool] = {"vex": 1 + (kind == "evex"), "lengths": 7 if kind == "evex" else 3}
+    for part in parts:
+        if part == "lig":
+            found["is_lig"] = True
+        elif part in ("w0", "w1"):
+            found["wide"] = 1 + int(part[1])
+        elif re.fullmatch(r"l[012]+", part):
+            found["lengths"] = sum(1 << int(length) for length in part[1:])
+        else:
+            raise ValueError(f"{part!r} in {token!r}")
+    return found
+
+
 def parse_encoding(text: str) -> dict[str, int | bool]:
     """The parts of an encoding such as ``66 0f38 dc /r`` or ``0f 01 =d0``."""
     found: dict[str, int | bool] = {
         "prefix": 0, "map": 0, "opcode": -1, "has_low_register": False, "digit": -1,
-        "has_modrm": False, "form": 0, "exact": -1, "vex": 0,
+        "has_modrm": False, "form": 0, "exact": -1, "vex": 0, "lengths": 0, "is_lig": False, "wide": 0,
     }  # fmt: skip
     tokens = text.split()
-    if tokens[0].startswith("vex"):
-        found["vex"] = 2 if tokens[0].endswith("lig") else 1
+    if tokens[0].startswith(("vex", "evex")):
+        found |= parse_vex(tokens[0])
         tokens = tokens[1:]
     if tokens[0] in PREFIXES and len(tokens) > 1 and not tokens[1].startswith(("/", "=")):
         found["prefix"] = PREFIXES[tokens[0]]

@@ -10,6 +10,7 @@ import re
 import struct
 from dataclasses import dataclass
 
+from assemble_vector import is_vector, lengths, prefix, uses_b
 from x86_table import Row
 
 #: operand codes by what ModRM.rm can be
@@ -30,19 +31,26 @@ class Memory:
     disp_bytes: int = 4
     is_rip_relative: bool = False
     address_bits: int = 64
+    disp8_unit: int = 1
 
 
 @dataclass(frozen=True)
 class Variant:
-    """How a row is written. `width` is the operand size in bits, 0 where it does not matter."""
+    """How a row is written. `width` is the operand size in bits, 0 where it does not matter.
+
+    `length` is L'L; `is_broadcast` is EVEX.b, which means rounding where no operand is in memory.
+    """
 
     mode: int
     width: int
     is_memory: bool
     is_locked: bool = False
+    length: int = 0
+    is_broadcast: bool = False
 
     def __str__(self) -> str:
         parts = [f"{self.width}-bit" if self.width else "", "mem" if self.is_memory else "reg"]
+        parts += [f"L{self.length}" if self.length else "", "b" if self.is_broadcast else ""]
         return " ".join(filter(None, [*parts, "lock" if self.is_locked else ""]))
 
 
@@ -59,6 +67,9 @@ class Choice:
     prefixes: bytes = b""  # without effect on the result, or a segment override
     rex: int = 0  # extra REX bits: 0x40 for a REX without effect
     repeat: int = 0  # F2 or F3 of string instructions
+    opmask: int = 0  # the rest is EVEX
+    zeroing: int = 0
+    rounding: int = 0
 
 
 def rm_operand(row: Row) -> str:
@@ -68,6 +79,8 @@ def rm_operand(row: Row) -> str:
     for operand in row.operands:
         if operand[0] in MEMORY_OR_REGISTER + REGISTER_ONLY + "M" or operand == "STi":
             return operand
+        if operand.startswith(("KW", "KU")):
+            return operand[1:]
     return ""
 
 
@@ -104,6 +117,14 @@ def variants(row: Row, mode: int) -> list[Variant]:
         forms = [False, True]
     elif operand and operand[0] == "M":
         forms = [True]
+    if is_vector(row):
+        return [
+            Variant(mode, width, is_memory, False, length, is_broadcast)
+            for width in widths(row, mode)
+            for is_memory in forms
+            for length in lengths(row)
+            for is_broadcast in ((False, True) if uses_b(row, is_memory) else (False,))
+        ]
     found = []
     for width in widths(row, mode):
         for is_memory in forms:
@@ -118,7 +139,7 @@ def immediate_bytes(row: Row, variant: Variant) -> int:
     width = variant.width or 32
     total = 0
     for operand in row.operands:
-        if operand in ("Ib", "Ibs", "Jb"):
+        if operand in ("Ib", "Ibs", "Jb", "Lx"):
             total += 1
         elif operand == "Iw":
             total += 2
@@ -154,7 +175,13 @@ def modrm_memory(reg: int, memory: Memory) -> bytes:
     mod = {0: 0, 1: 1, 4: 2}[memory.disp_bytes]
     if mod == 0 and base == 5:
         mod = 1
-    packed = b"" if mod == 0 else bytes([disp & 0xFF]) if mod == 1 else struct.pack("<I", disp)
+    packed = (
+        b""
+        if mod == 0
+        else bytes([memory.disp // memory.disp8_unit & 0xFF])
+        if mod == 1
+        else struct.pack("<I", disp)
+    )
     if base == 4 or memory.index is not None:
         return bytes([mod << 6 | reg << 3 | 4, memory.scale << 6 | index << 3 | base]) + packed
     return bytes([mod << 6 | reg << 3 | base]) + packed
@@ -177,23 +204,15 @@ def rex_bits(row: Row, variant: Variant, choice: Choice) -> int:
     if variant.width == 64:
         bits |= 8
     if row.has_modrm and row.exact < 0 and row.digit < 0:
-        bits |= (choice.reg >> 3) << 2
+        bits |= (choice.reg >> 3 & 1) << 2
     memory = choice.memory
     if memory is not None:
-        bits |= ((memory.index or 0) >> 3) << 1 | (memory.base or 0) >> 3
+        bits |= ((memory.index or 0) >> 3 & 1) << 1 | (memory.base or 0) >> 3
     elif row.has_low_register:
         bits |= choice.low >> 3
     else:
-        bits |= choice.rm >> 3
+        bits |= choice.rm >> 3 & 1
     return bits
-
-
-def vex(row: Row, variant: Variant, choice: Choice) -> bytes:
-    """The three-byte VEX prefix."""
-    bits = rex_bits(row, variant, choice)
-    pp = {0: 0, 1: 0, 0x66: 1, 0xF3: 2, 0xF2: 3}[row.prefix]
-    second = ((bits & 7) ^ 7) << 5 | row.map
-    return bytes([0xC4, second, (bits & 8) << 4 | (choice.vvvv ^ 15) << 3 | pp])
 
 
 def needs_66(row: Row, variant: Variant) -> bool:
@@ -211,7 +230,7 @@ def encode(row: Row, variant: Variant, choice: Choice) -> bytes:
     if memory is not None and memory.address_bits != variant.mode:
         head += b"\x67"
     if row.vex:
-        return head + vex(row, variant, choice) + opcode + tail
+        return head + prefix(row, variant, choice, rex_bits(row, variant, choice)) + opcode + tail
     if variant.is_locked:
         head += b"\xf0"
     if needs_66(row, variant):

@@ -13,6 +13,9 @@ CODE = 0x2001_0000
 INSTRUCTION = CODE + 0x800
 
 WINDOW_BYTES = 128
+#: vector state above the XMM registers, as an XSAVE area in the compacted form has it from byte 576 on
+HIGH_BYTES = 256 + 64 + 512 + 1024
+NO_HIGH = bytes(HIGH_BYTES)
 #: room for the code of a case
 CODE_BYTES = 256
 GENERAL = (
@@ -40,18 +43,20 @@ class Case:
     fx: bytes
     window_at: int
     window: bytes
+    high: bytes = NO_HIGH
 
-    FORMAT = struct.Struct(f"<Q{CODE_BYTES}s16QQ512sQ{WINDOW_BYTES}s")
+    FORMAT = struct.Struct(f"<Q{CODE_BYTES}s16QQ512sQ{WINDOW_BYTES}s{HIGH_BYTES}s")
 
     def pack(self) -> bytes:
         return self.FORMAT.pack(
-            len(self.code), self.code, *self.regs, self.rflags, self.fx, self.window_at, self.window
-        )
+            len(self.code), self.code, *self.regs, self.rflags, self.fx, self.window_at, self.window,
+            self.high,
+        )  # fmt: skip
 
     @classmethod
     def unpack(cls, record: bytes) -> Case:
-        length, code, *regs, rflags, fx, window_at, window = cls.FORMAT.unpack(record)
-        return cls(code[:length], regs, rflags, fx, window_at, window)
+        length, code, *regs, rflags, fx, window_at, window, high = cls.FORMAT.unpack(record)
+        return cls(code[:length], regs, rflags, fx, window_at, window, high)
 
 
 @dataclass
@@ -66,15 +71,17 @@ class Outcome:
     rflags: int
     fx: bytes
     data: bytes
+    high: bytes = NO_HIGH
 
-    FORMAT = struct.Struct(f"<q3Q16QQ512s{DATA_BYTES}s")
+    FORMAT = struct.Struct(f"<q3Q16QQ512s{DATA_BYTES}s{HIGH_BYTES}s")
 
     def pack(self) -> bytes:
         return self.FORMAT.pack(
-            self.vector, self.error, self.cr2, self.rip, *self.regs, self.rflags, self.fx, self.data
-        )
+            self.vector, self.error, self.cr2, self.rip, *self.regs, self.rflags, self.fx, self.data,
+            self.high,
+        )  # fmt: skip
 
     @classmethod
     def unpack(cls, record: bytes) -> Outcome:
-        vector, error, cr2, rip, *regs, rflags, fx, data = cls.FORMAT.unpack(record)
-        return cls(vector, error, cr2, rip, regs, rflags, fx, data)
+        vector, error, cr2, rip, *regs, rflags, fx, data, high = cls.FORMAT.unpack(record)
+        return cls(vector, error, cr2, rip, regs, rflags, fx, data, high)

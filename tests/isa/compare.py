@@ -14,8 +14,9 @@ from assemble import rm_operand
 from case import ARITHMETIC, CF, FLAGS, GENERAL, NONE, OF, RCX, XM, Outcome
 from float_state import MXCSR_OFFSET, ST_OFFSET, XMM_OFFSET
 from generate import Sample
+from vector_state import high_parts
 
-MXCSR_UE, MXCSR_PE, MXCSR_UM = 0x10, 0x20, 0x800
+MXCSR_OE, MXCSR_UE, MXCSR_PE, MXCSR_OM, MXCSR_UM = 8, 0x10, 0x20, 0x400, 0x800
 
 
 def shift_count(sample: Sample) -> int:
@@ -65,14 +66,15 @@ def undefined_state(sample: Sample, judge: Outcome) -> set[str]:
     return {"fsw", "ftw", *(f"st{n}" for n in range(8))}
 
 
-def ignore_denormal_precision(judge: Outcome, *states: dict[str, Any]) -> None:
-    """A known gap, no freedom of the manuals: PE at an unmasked underflow.
+def ignore_scaled_precision(judge: Outcome, *states: dict[str, Any]) -> None:
+    """A known gap, no freedom of the manuals: PE at an unmasked underflow or overflow.
 
     SDM vol. 1, 4.9.1.5: it tells whether the result is exact with an unbounded exponent; we say
-    whether the denormal is, as the host has it with underflow masked.
+    whether the denormal or infinity is, as the host has it with these exceptions masked.
     """
     mxcsr = states[0]["mxcsr"]
-    if judge.vector == XM and mxcsr & MXCSR_UE and not mxcsr & MXCSR_UM:
+    is_scaled = (mxcsr & MXCSR_UE and not mxcsr & MXCSR_UM) or (mxcsr & MXCSR_OE and not mxcsr & MXCSR_OM)
+    if judge.vector == XM and is_scaled:
         for state in states:
             state["mxcsr"] &= ~MXCSR_PE
 
@@ -127,9 +129,13 @@ def differences(sample: Sample, judge: Outcome, ours: Outcome, flags: int = ARIT
     check("rflags", judge.rflags & defined, ours.rflags & defined)
     if judge.fx != ours.fx:
         theirs_fx, ours_fx = fx_parts(judge.fx), fx_parts(ours.fx)
-        ignore_denormal_precision(judge, theirs_fx, ours_fx)
+        ignore_scaled_precision(judge, theirs_fx, ours_fx)
         for name in theirs_fx.keys() - undefined_state(sample, judge):
             check(name, theirs_fx[name], ours_fx[name])
+    if judge.high != ours.high:
+        theirs_high, ours_high = high_parts(judge.high), high_parts(ours.high)
+        for name in theirs_high:
+            check(name, theirs_high[name], ours_high[name])
     if judge.data != ours.data:
         at = next(k for k in range(len(judge.data)) if judge.data[k] != ours.data[k])
         check(f"data at +{at:#x}", judge.data[at : at + 16].hex(), ours.data[at : at + 16].hex())
@@ -144,7 +150,8 @@ def state_differences(judge: Outcome, ours: Outcome, flags: int) -> list[str]:
         for name, title in shown.items()
         if getattr(judge, name) != getattr(ours, name)
     ]
-    theirs, own = fx_parts(judge.fx), fx_parts(ours.fx)
+    theirs = fx_parts(judge.fx) | high_parts(judge.high)
+    own = fx_parts(ours.fx) | high_parts(ours.high)
     theirs |= dict(zip(GENERAL, map(hex, judge.regs), strict=True))
     own |= dict(zip(GENERAL, map(hex, ours.regs), strict=True))
     theirs["rflags"], own["rflags"] = hex(judge.rflags & flags), hex(ours.rflags & flags)
@@ -160,7 +167,9 @@ def report(sample: Sample, found: list[str]) -> str:
     lines = [str(sample), *found]
     lines.append("before: " + " ".join(f"{n}={v:x}" for n, v in zip(GENERAL, case.regs, strict=True)))
     lines.append(f"before: rflags={case.rflags:x} operand={sample.operand.hex()}")
-    if sample.row.attributes & {"sse", "mmx", "x87"}:
+    if sample.row.attributes & {"avx", "avx512"}:
+        lines.append("before: " + " ".join(f"{n}={v}" for n, v in high_parts(case.high).items()))
+    if sample.row.attributes & {"sse", "mmx", "x87", "avx", "avx512"}:
         parts = fx_parts(case.fx)
         shown = ("fcw", "fsw", "ftw", "mxcsr", *(f"st{n}" for n in range(8)))
         lines.append("before: " + " ".join(f"{n}={parts[n]}" for n in shown))

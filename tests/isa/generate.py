@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import float_state
+import vector_state
 from assemble import Choice, Memory, Variant, encode, has_size, rm_operand
-from case import ARITHMETIC, DATA, DATA_BYTES, INSTRUCTION, RAX, RCX, RDI, RDX, WINDOW_BYTES, Case
+from assemble_vector import is_vector
+from case import ARITHMETIC, DATA, DATA_BYTES, INSTRUCTION, NO_HIGH, RAX, RCX, RDI, RDX, WINDOW_BYTES, Case
 from values import Source
 from x86_table import Row
 
@@ -41,7 +43,7 @@ def must_align(row: Row, variant: Variant) -> bool:
     fault on unaligned operands by the manual (SDM vol. 2, 2.4.4) but not on AMD processors. Whether
     MASKMOV faults for a byte that it does not store is left open (SDM vol. 2, MASKMOVDQU).
     """
-    return variant.is_locked or row.feature == "sha" or row.mnemonic.startswith("maskmov")
+    return variant.is_locked or row.feature == "sha" or "maskmov" in row.mnemonic
 
 
 def draw_target(source: Source, is_aligned: bool) -> int:
@@ -101,6 +103,8 @@ def draw_registers(source: Source, row: Row, variant: Variant, choice: Choice, r
         if row.operands[0][0] == "P" or "Pq" in row.operands:
             choice.reg &= 7
     choice.immediate = source.value()
+    if is_vector(row):
+        vector_state.draw_fields(source, row, variant, choice)
     size = variant.width or 8
     if row.mnemonic in ("div", "idiv") and not source.one_in(4):
         # a quotient that fits, most of the time
@@ -157,10 +161,13 @@ def draw(row: Row, variant: Variant, source: Source) -> Sample:
     draw_registers(source, row, variant, choice, regs)
     draw_prefixes(source, row, variant, choice)
     target = 0
-    if variant.is_memory:
+    if is_vector(row) and variant.is_memory:
+        target = vector_state.draw_target(source, row, variant)
+        choice.memory = vector_state.draw_memory(source, row, variant, draw_memory, target, regs)
+    elif variant.is_memory:
         target = draw_target(source, must_align(row, variant))
         choice.memory = draw_memory(source, target, regs)
-    elif row.mnemonic in ("maskmovq", "maskmovdqu"):
+    elif row.mnemonic in ("maskmovq", "maskmovdqu", "vmaskmovdqu"):
         target = regs[RDI] = draw_target(source, must_align(row, variant))
     code = encode(row, variant, choice)
     if choice.memory is not None and choice.memory.is_rip_relative:
@@ -168,11 +175,14 @@ def draw(row: Row, variant: Variant, source: Source) -> Sample:
         code = encode(row, variant, choice)
     rflags = source.random.getrandbits(12) & ARITHMETIC
     has_x87 = bool(row.attributes & {"x87", "mmx"})
-    fx = float_state.draw_state(source, has_x87, "sse" in row.attributes)
+    fx = float_state.draw_state(source, has_x87, "sse" in row.attributes or is_vector(row))
+    high = vector_state.draw_high(source) if is_vector(row) else NO_HIGH
+    if "vsib" in row.attributes:
+        fx, high = vector_state.place_indices(source, row, choice, fx, high)
     data_at = (target or DATA) - DATA
     window_at = min(max(data_at - WINDOW_BYTES // 2, 0), DATA_BYTES - WINDOW_BYTES)
     window = draw_window(source, row, data_at - window_at)
-    case = Case(code, regs, rflags, fx, window_at, window)
+    case = Case(code, regs, rflags, fx, window_at, window, high)
     sample = Sample(row, variant, choice, case, data_at - window_at if target else -1)
     make_special(source, sample)
     return sample
@@ -186,10 +196,12 @@ def draw_window(source: Source, row: Row, operand_at: int) -> bytes:
         if row.mnemonic == "fbld" and not source.one_in(4):
             digits = bytes(source.below(10) << 4 | source.below(10) for _ in range(9))
             operand = digits + bytes([source.pick((0, 0x80))])
-    elif row.mnemonic == "ldmxcsr":
+    elif row.mnemonic in ("ldmxcsr", "vldmxcsr"):
         operand = float_state.draw_mxcsr(source).to_bytes(4, "little")
         if source.one_in(8):
             operand = source.random.randbytes(4)
+    elif is_vector(row):
+        operand = b"".join(source.vector() for _ in range(4))
     elif "sse" in row.attributes:
         operand = source.vector()
     else:

@@ -16,11 +16,16 @@ import signal
 import struct
 import sys
 
-from case import CODE, DATA, DATA_BYTES, INSTRUCTION, Case, Outcome
+from case import CODE, DATA, DATA_BYTES, HIGH_BYTES, INSTRUCTION, Case, Outcome
 
 PAGE = 4096
-#: registers and FXSAVE images on their way in and out
+#: registers, FXSAVE images and XSAVE areas on their way in and out
 EXCHANGE = 0x2002_0000
+EXCHANGE_BYTES = 3 * PAGE
+IN_XSAVE, OUT_XSAVE = EXCHANGE + PAGE, EXCHANGE + 2 * PAGE
+XSAVE_HEADER, XSAVE_HIGH, COMPACTED = 512, 576, 1 << 63
+#: bits of XCR0 by what /proc/cpuinfo says
+COMPONENTS = {"avx": 0x4, "avx512f": 0xE0}
 HOST_RSP, IN_FLAGS, OUT_FLAGS, HOST_MXCSR = (EXCHANGE + at for at in (0x88, 0x80, 0x90, 0x98))
 IN_REGS, OUT_REGS, FAULT, IN_FX, OUT_FX = (EXCHANGE + at for at in (0, 0x100, 0x180, 0x200, 0x400))
 NO_FAULT = (1 << 64) - 1
@@ -68,11 +73,24 @@ def jump(source: int, target: int) -> bytes:
     return b"\xe9" + struct.pack("<i", target - source - 5)
 
 
-def assemble() -> tuple[bytes, int, int]:
+def vector_components() -> int:
+    """The components above the legacy ones that the host has."""
+    with open("/proc/cpuinfo") as file:
+        flags = next((line for line in file if line.startswith("flags")), "").split()
+    return sum(bits for name, bits in COMPONENTS.items() if name in flags)
+
+
+def with_components(components: int, instruction: bytes) -> bytes:
+    """XRSTOR or XSAVEC of these components; EAX and EDX are lost."""
+    return b"\xb8" + struct.pack("<I", components) + b"\x31\xd2" + instruction if components else b""
+
+
+def assemble(components: int) -> tuple[bytes, int, int]:
     """The code page up to the instruction: trampoline, then `after`, then `handler`; and their addresses."""
     saved = b"\x53\x55\x41\x54\x41\x55\x41\x56\x41\x57"  # push rbx rbp r12 r13 r14 r15
     restored = b"\x41\x5f\x41\x5e\x41\x5d\x41\x5c\x5d\x5b"
     code = saved + absolute(b"\x89", 4, HOST_RSP) + absolute(b"\x0f\xae", 3, HOST_MXCSR, wide=False)
+    code += with_components(components, absolute(b"\x0f\xae", 5, IN_XSAVE))  # xrstor64
     code += absolute(b"\x0f\xae", 1, IN_FX)  # fxrstor64
     code += absolute(b"\xff", 6, IN_FLAGS, wide=False) + b"\x9d"  # push, popfq
     for reg in range(16):
@@ -85,6 +103,9 @@ def assemble() -> tuple[bytes, int, int]:
     code += absolute(b"\x8b", 4, HOST_RSP)
     code += b"\x9c" + absolute(b"\x8f", 0, OUT_FLAGS, wide=False) + b"\xfc"  # pushfq, pop, cld
     code += absolute(b"\x0f\xae", 0, OUT_FX)  # fxsave64
+    code += with_components(components, absolute(b"\x0f\xc7", 4, OUT_XSAVE))  # xsavec64
+    if components:
+        code += b"\xc5\xf8\x77"  # vzeroupper
     code += b"\xdb\xe3" + absolute(b"\x0f\xae", 2, HOST_MXCSR, wide=False)  # fninit, ldmxcsr
     code += restored + b"\xc3"
 
@@ -110,17 +131,18 @@ class Processor:
     """The host CPU as a function from case to outcome."""
 
     def __init__(self) -> None:
-        trampoline, self.after, handler = assemble()
+        self.components = vector_components()
+        trampoline, self.after, handler = assemble(self.components)
         fd = os.memfd_create("code")
         os.ftruncate(fd, PAGE)
         self.code = mmap.mmap(fd, PAGE)
         map_at(CODE, PAGE, mmap.PROT_READ | mmap.PROT_EXEC, mmap.MAP_SHARED, fd)
         self.code[: len(trampoline)] = trampoline
         writable = mmap.PROT_READ | mmap.PROT_WRITE
-        for address, length in ((DATA, DATA_BYTES), (EXCHANGE, PAGE)):
+        for address, length in ((DATA, DATA_BYTES), (EXCHANGE, EXCHANGE_BYTES)):
             map_at(address, length, writable, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         self.data = window_on(DATA, DATA_BYTES)
-        self.exchange = window_on(EXCHANGE, PAGE)
+        self.exchange = window_on(EXCHANGE, EXCHANGE_BYTES)
         self.enter = ctypes.CFUNCTYPE(None)(CODE)
         self.catch_signals(handler)
 
@@ -143,6 +165,7 @@ class Processor:
         struct.pack_into("<17Q", exchange, 0, *case.regs, case.rflags | 2)
         exchange[IN_FX - EXCHANGE : IN_FX - EXCHANGE + 512] = case.fx
         struct.pack_into("<Q", exchange, FAULT - EXCHANGE, NO_FAULT)
+        self.set_high(case.high)
         self.enter()
         regs = list(struct.unpack_from("<16Q", exchange, OUT_REGS - EXCHANGE))
         vector, error, cr2, rip = struct.unpack_from("<q3Q", exchange, FAULT - EXCHANGE)
@@ -154,7 +177,18 @@ class Processor:
             error, rip = 0, INSTRUCTION + len(case.code)
         cr2 = cr2 if vector == PAGE_FAULT else 0
         fx = bytes(exchange[OUT_FX - EXCHANGE : OUT_FX - EXCHANGE + 512])
-        return Outcome(vector, error, cr2, rip, regs, rflags, fx, bytes(self.data))
+        at = OUT_XSAVE - EXCHANGE + XSAVE_HIGH
+        high = bytes(exchange[at : at + HIGH_BYTES])
+        return Outcome(vector, error, cr2, rip, regs, rflags, fx, bytes(self.data), high)
+
+    def set_high(self, high: bytes) -> None:
+        """Vector registers above XMM for the next case; where their new values go is zeros first, for
+        XSAVEC leaves out what is in its initial state."""
+        header, area = IN_XSAVE - EXCHANGE + XSAVE_HEADER, IN_XSAVE - EXCHANGE + XSAVE_HIGH
+        struct.pack_into("<QQ", self.exchange, header, self.components, self.components | COMPACTED)
+        self.exchange[area : area + HIGH_BYTES] = high
+        area = OUT_XSAVE - EXCHANGE + XSAVE_HEADER
+        self.exchange[area : area + 64 + HIGH_BYTES] = bytes(64 + HIGH_BYTES)
 
 
 def main() -> None:

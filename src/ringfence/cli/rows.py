@@ -29,6 +29,8 @@ class Pattern:
     digit: int | None
     form: str
     exact: int | None
+    lengths: str  # values of VEX.L or EVEX.L'L; empty: any
+    wide: str  # of W
 
     @property
     def rank(self) -> int:
@@ -39,6 +41,10 @@ class Pattern:
             + 2 * bool(self.prefix)
             + bool(self.form)
         )
+
+    def matches_vector(self, length: int, wide: int) -> bool:
+        """Whether a VEX or EVEX prefix with this L and W is meant."""
+        return (not self.lengths or str(length) in self.lengths) and self.wide in ("", str(wide))
 
     def matches(self, prefixes: set[str], modrm: int | None, bits: int) -> bool:
         if ("i64" if bits == 64 else "o64") in self.row.attributes:
@@ -55,17 +61,18 @@ class Pattern:
 
 
 @cache
-def _patterns() -> dict[tuple[bool, str, int], list[Pattern]]:
-    """By (is VEX, opcode map, opcode), the most particular first."""
-    table: dict[tuple[bool, str, int], list[Pattern]] = defaultdict(list)
+def _patterns() -> dict[tuple[str, str, int], list[Pattern]]:
+    """By (vex, evex or nothing; opcode map; opcode), the most particular first."""
+    table: dict[tuple[str, str, int], list[Pattern]] = defaultdict(list)
     for row in ROWS:
         match = re.fullmatch(
-            r"(?P<vex>vex\S* )?(?P<prefix>(np|66|f2|f3) (?=\S))?(?P<map>(0f38|0f3a|0f) (?=[0-9a-f]{2}))?"
+            r"((?P<vex>e?vex)(?P<parts>\S*) )?(?P<prefix>(np|66|f2|f3) (?=\S))?"
+            r"(?P<map>(0f38|0f3a|0f) (?=[0-9a-f]{2}))?"
             r"(?P<opcode>[0-9a-f]{2})(?P<low>\+r)?(?P<rest>( .*)?)",
             row.encoding,
         )
         assert match is not None, row.encoding
-        rest = match["rest"]
+        rest, parts = match["rest"], match["parts"] or ""
         digit = re.search(r"/([0-7])", rest)
         form = re.search(r"\b(mem|reg)\b", rest)
         exact = re.search(r"=([0-9a-f]{2})", rest)
@@ -75,9 +82,11 @@ def _patterns() -> dict[tuple[bool, str, int], list[Pattern]]:
             int(digit[1]) if digit else None,
             form[1] if form else "",
             int(exact[1], 16) if exact else None,
+            "".join(re.findall(r"\.l([012]+)", parts)),
+            "".join(re.findall(r"\.w([01])", parts)),
         )
         for low in range(8 if match["low"] else 1):
-            key = (match["vex"] is not None, (match["map"] or "").strip(), int(match["opcode"], 16) + low)
+            key = (match["vex"] or "", (match["map"] or "").strip(), int(match["opcode"], 16) + low)
             table[key].append(pattern)
     for patterns in table.values():
         patterns.sort(key=lambda pattern: -pattern.rank)
@@ -92,15 +101,18 @@ def find_row(code: bytes, bits: int) -> Row | None:
         if code[at] in MANDATORY:
             prefixes.add(MANDATORY[code[at]])
         at += 1
-    is_vex = code[at] in (0xC4, 0xC5) and (bits == 64 or code[at + 1] >= 0xC0)
-    if is_vex:
-        is_short = code[at] == 0xC5
-        map_number = 1 if is_short else code[at + 1] & 0x1F
+    kind, length, wide = "", 0, 0
+    if code[at] in (0xC4, 0xC5, 0x62) and (bits == 64 or code[at + 1] >= 0xC0):
+        kind, size = ("evex", 4) if code[at] == 0x62 else ("vex", 3 if code[at] == 0xC4 else 2)
+        map_number = 1 if size == 2 else code[at + 1] & (7 if size == 4 else 0x1F)
         if map_number >= len(MAPS):
             return None
         opcode_map = MAPS[map_number]
-        prefixes = {VEX_PREFIXES[code[at + (1 if is_short else 2)] & 3]}
-        at += 2 if is_short else 3
+        last = code[at + (1 if size == 2 else 2)]
+        prefixes = {VEX_PREFIXES[last & 3]}
+        wide = last >> 7 if size > 2 else 0
+        length = code[at + 3] >> 5 & 3 if size == 4 else last >> 2 & 1
+        at += size
     else:
         if bits == 64 and code[at] & 0xF0 == 0x40:
             at += 1
@@ -110,7 +122,9 @@ def find_row(code: bytes, bits: int) -> Row | None:
             opcode_map = {0x38: "0f38", 0x3A: "0f3a"}.get(code[at], "0f")
             at += opcode_map != "0f"
     modrm = code[at + 1] if at + 1 < len(code) else None
-    for pattern in _patterns().get((is_vex, opcode_map, code[at]), ()):
-        if pattern.matches(prefixes, modrm, bits):
+    if kind == "evex" and modrm is not None and modrm >= 0xC0 and code[at - 1] & 0x10:
+        length = 2  # L'L is the rounding
+    for pattern in _patterns().get((kind, opcode_map, code[at]), ()):
+        if pattern.matches(prefixes, modrm, bits) and pattern.matches_vector(length, wide):
             return pattern.row
     return None

@@ -24,6 +24,11 @@ CASES = [
     ("c4e2 7bf6 c1", 64, "mulx", "innocuous"),
     ("41 50", 64, "push", "innocuous"),
     ("27", 32, "daa", "innocuous"),
+    ("c5fc58c1", 64, "vaddps", "innocuous"),
+    ("c4e2f928c2", 64, "vpmuldq", "innocuous"),
+    ("62f1fd4858c1", 64, "vaddpd", "innocuous"),
+    ("62f1fd1858c1", 32, "vaddpd", "innocuous"),
+    ("62f2fd4826c1", 64, "vptestmw", "innocuous"),
 ]
 
 
@@ -36,7 +41,7 @@ def test_code_is_found_in_the_table(code: str, bits: int, mnemonic: str, klass: 
 
 def test_what_is_not_in_the_table_is_said_to_be_so() -> None:
     assert find_row(bytes.fromhex("27"), 64) is None, "DAA does not exist in 64-bit mode"
-    assert find_row(bytes.fromhex("c5fc58c1"), 64) is None, "AVX is not there yet"
+    assert find_row(bytes.fromhex("c4e27950c0"), 64) is None, "AVX-VNNI is not in the table"
 
 
 def test_the_table_is_listed_by_class(capsys: pytest.CaptureFixture[str]) -> None:
@@ -55,10 +60,10 @@ def test_the_table_is_listed_by_class(capsys: pytest.CaptureFixture[str]) -> Non
 
 def test_raw_code_is_marked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "code.bin"
-    path.write_bytes(bytes.fromhex("fa 0f01e0 9c 58 ec f4 9d c5fc58c1 c3"))
+    path.write_bytes(bytes.fromhex("fa 0f01e0 9c 58 ec f4 9d c4e27950c0 c3"))
     assert run(["explain", str(path), "--bits", "64"]) == 0
     lines = capsys.readouterr().out.splitlines()[1:-1]
-    #                cli smsw pushf pop in hlt popf vaddps ret
+    #                cli smsw pushf pop in hlt popf vpdpbusd ret
     assert [line[0] for line in lines] == list("PSS PPS? ")
 
 

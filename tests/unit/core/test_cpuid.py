@@ -9,6 +9,7 @@ from rig import Rig
 
 from ringfence.core.x86._gen_models import FEATURES, MODELS
 from ringfence.core.x86._gen_rows import ROWS
+from ringfence.core.x86.thunk import host_has
 
 NAMES = [row[0] for row in MODELS]
 INTEL = [row[0] for row in MODELS if row[1] == 1]
@@ -37,7 +38,7 @@ def test_features_by_name() -> None:
     ecx = cpuid(rig, 1)[2]
     assert ecx & 1 << 20, "sse42"
     assert ecx & 1 << 31, "hypervisor"
-    assert not ecx & 1 << 28, "AVX is not implemented"
+    assert not ecx & 1 << 28, "AVX is x86-64-v3"
     assert not cpuid(rig, 7)[1] & 1 << 8, "BMI2 is v2plus"
     assert cpuid(Rig("real", "x86-64-v2plus"), 7)[1] & 1 << 8
 
@@ -52,7 +53,9 @@ def test_every_feature_of_an_instruction_is_in_the_best_model() -> None:
 
 def test_models_grow() -> None:
     words = {row[0]: row[6] for row in MODELS}
-    for smaller, larger in [("pentium", "pentium3"), ("x86-64", "x86-64-v2"), ("x86-64-v2", "x86-64-v2plus")]:
+    for smaller, larger in [("pentium", "pentium3"), ("x86-64", "x86-64-v2"), ("x86-64-v2", "x86-64-v2plus"),
+        ("x86-64-v2plus", "x86-64-v3"), ("x86-64-v3", "x86-64-v4"), ("x86-64-v4", "max"),
+    ]:  # fmt: skip
         assert all(a & ~b == 0 for a, b in zip(words[smaller], words[larger], strict=True))
         assert words[smaller] != words[larger]
 
@@ -113,8 +116,22 @@ def test_topology_and_widths() -> None:
     assert cpuid(rig, 0xB, 0) == (0, 1, 0x100, 0)
     assert cpuid(rig, 0xB, 1)[2] == 0x201
     assert cpuid(rig, 0xB, 2)[1:3] == (0, 2)
-    assert cpuid(rig, 0xD, 0) == (3, 576, 576, 0)
     assert cpuid(rig, 0x80000008)[0] == 48 << 8 | 40
+
+
+@pytest.mark.parametrize(
+    ("model", "mask", "size"), [("x86-64-v2plus", 3, 576), ("x86-64-v3", 7, 832), ("x86-64-v4", 0xE7, 2688)]
+)
+def test_xsave_areas(model: str, mask: int, size: int) -> None:
+    rig = Rig("real", model)
+    if model != "x86-64-v2plus" and not host_has("avx" if model == "x86-64-v3" else "avx512f"):
+        pytest.skip("the host lacks it")
+    assert cpuid(rig, 0xD, 0) == (mask, 576, size, 0)
+    assert cpuid(rig, 0xD, 1)[:2] == (7, 576), "XSAVEOPT, XSAVEC, XGETBV with ECX = 1"
+    components = {2: (256, 576), 5: (64, 1088), 6: (512, 1152), 7: (1024, 1664)}
+    for number in range(2, 10):
+        expected = components.get(number, (0, 0)) if mask >> number & 1 else (0, 0)
+        assert cpuid(rig, 0xD, number)[:2] == expected, number
 
 
 def test_upper_halves_are_cleared() -> None:

@@ -286,7 +286,19 @@ def test_reserved_mxcsr_bits(machine: Machine, code: str, mxcsr: int, vector: in
 
 @pytest.mark.parametrize(
     ("ecx", "value", "vector"),
-    [(0, 3, -1), (0, 1, -1), (0, 2, GP), (0, 7, GP), (1, 3, GP), (0, 1 << 32 | 1, GP)],
+    [
+        (0, 3, -1),
+        (0, 1, -1),
+        (0, 2, GP),
+        (0, 7, -1),
+        (0, 5, GP),
+        (0, 0xF, GP),
+        (0, 0x27, GP),
+        (0, 0xE7, -1),
+        (0, 0xE3, GP),
+        (1, 3, GP),
+        (0, 1 << 32 | 1, GP),
+    ],
 )
 def test_xsetbv(machine: Machine, ecx: int, value: int, vector: int) -> None:
     machine.cpu.regs.rcx = ecx

@@ -14,6 +14,7 @@ from cython.cimports.libc.stdint import (
 )
 from cython.cimports.libc.string import memcpy, memset
 from cython.cimports.ringfence.core.x86._gen_dispatch import fill_handlers
+from cython.cimports.ringfence.core.x86._gen_features import FEATURE_AVX512VL
 from cython.cimports.ringfence.core.x86.decode import (
     DECODE_TOO_LONG,
     DECODE_TRUNCATED,
@@ -32,11 +33,16 @@ from cython.cimports.ringfence.core.x86.decode_table import (
     ENTRY_LIMIT,
     IMM_NONE,
     NO_FEATURE,
+    VECTOR_LIG,
+    VECTOR_ROUND,
+    VECTOR_SAE,
+    VECTOR_VSIB,
     EntryInfo,
     EntryInfoP,
     HandlerSet,
     Root,
 )
+from cython.cimports.ringfence.core.x86.decode_vector import finish_vector
 from cython.cimports.ringfence.core.x86.faults import raise_ud
 from cython.cimports.ringfence.core.x86.scan import (
     Scan,
@@ -77,7 +83,7 @@ from ringfence.core.x86._gen_decode_data import CANDIDATES, ENTRIES, INFO, ROOTS
 
 infos = cython.declare(EntryInfo[ENTRY_LIMIT])
 handlers = cython.declare(HandlerSet[ENTRY_LIMIT])
-roots = cython.declare(Root[2048])
+roots = cython.declare(Root[3 * 1024])
 candidates = cython.declare(uint16_t[8192])
 
 
@@ -148,12 +154,38 @@ def fits(cpu: CpuP, s: ScanP, e: EntryInfoP, mode: uint32_t) -> cython.bint:
         return False
     if e.attributes & ATTRIBUTE_NOREXB and s.rex & 1:
         return False
-    if e.vex == 1 and s.vex_l:
+    if e.vex and not fits_vex(cpu, s, e):
         return False
-    if e.vex and s.vvvv and not e.has_modrm & 4:
-        # SDM vol. 2, 2.3.5.6: where it names no register, vvvv must be 1111b
+    return has_row_feature(cpu, e.feature)
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def has_row_feature(cpu: CpuP, feature: cython.int) -> cython.bint:
+    return feature == NO_FEATURE or (cpu.features[feature >> 6] >> (feature & 63)) & 1
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def fits_vex(cpu: CpuP, s: ScanP, e: EntryInfoP) -> cython.bint:
+    """W, the length, and vvvv, which must be 1111b where it names no register (SDM vol. 2, 2.3.5.6)."""
+    length: cython.int = s.length
+    if e.wide and (s.rex & 8 != 0) != (e.wide == 2):
         return False
-    return e.feature == NO_FEATURE or (cpu.features[e.feature >> 6] >> (e.feature & 63)) & 1
+    if s.vvvv & (15 if e.vector & VECTOR_VSIB else 31) and not e.has_modrm & 4:
+        return False
+    if e.vector & VECTOR_LIG:
+        return s.vex == 1 or length != 3 or s.evex_b
+    if s.evex_b and s.modrm >= 0xC0 and e.vector & (VECTOR_ROUND | VECTOR_SAE):
+        # L'L is the rounding
+        length = 2
+    if not e.lengths >> length & 1:
+        return False
+    if s.vex == 2:
+        return length == 2 or has_row_feature(cpu, FEATURE_AVX512VL)
+    return length == 0 or has_row_feature(cpu, e.feature_256)
 
 
 @cython.cfunc
@@ -294,6 +326,7 @@ def decode(
             if e.byte_registers & 2:
                 i.rm = byte_register(i.rm, s.rex != 0)
         elif not e.has_exact:
+            s.vsib = e.vector & VECTOR_VSIB
             scan_memory(cython.address(s), i)
             i.attr |= INSTR_MEMORY
             form = 1
@@ -310,6 +343,10 @@ def decode(
     if s.is_truncated:
         return DECODE_TOO_LONG if available >= 15 else DECODE_TRUNCATED
     i.length = s.at
+    if s.rex & 8 and (s.is_64 or e.wide == 2):
+        i.attr |= INSTR_REX_W
+    if e.kinds and not finish_vector(cython.address(s), e, i):
+        return set_undefined(cython.address(s), i)
     if i.base == BLOCK_RIP:
         # relative to the next instruction; i.offset and the length are small
         if cython.cast(int64_t, i.disp) + i.offset + i.length > 0x7FFFFFFF:
@@ -318,8 +355,6 @@ def decode(
     choose_ea_form(cython.address(s), i, mode)
     if s.opsize:
         i.attr |= INSTR_OPSIZE
-    if s.rex & 8:
-        i.attr |= INSTR_REX_W
     if s.rep:
         i.attr |= INSTR_REP if s.rep == 0xF3 else INSTR_REPNE
     if s.lock:

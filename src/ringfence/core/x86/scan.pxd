@@ -15,9 +15,14 @@ cdef struct Scan:
     int rep                     # F2, F3 or 0: the last one counts
     int seg                     # override, or -1
     int rex
-    int vex
-    int vex_l
+    int vex                     # 0 none, 1 VEX, 2 EVEX
+    int length                  # L or L'L
     int vvvv
+    int reg_high                # EVEX.R': bit 4 of ModRM.reg
+    int evex_b                  # broadcast, rounding
+    int zeroing
+    int opmask                  # EVEX.aaa
+    int vsib                    # the index is a vector register: it goes to Instr.rm
     int map
     int opcode
     int modrm
@@ -27,7 +32,7 @@ ctypedef Scan* ScanP
 
 # Legacy and REX prefixes; the first byte that is neither.
 cdef int scan_prefixes(Scan* s, bint is_64) noexcept nogil
-# Map and opcode, VEX included. False: undefined.
+# Map and opcode, VEX and EVEX included. False: undefined.
 cdef bint scan_opcode(Scan* s, int byte, uint32_t mode) noexcept nogil
 cdef void scan_memory(Scan* s, Instr* i) noexcept nogil
 cdef void scan_immediate(Scan* s, EntryInfo* e, Instr* i) noexcept nogil

@@ -1,4 +1,4 @@
-"""Reading the bytes of an instruction: prefixes, VEX, opcode, ModRM and SIB, displacement, immediate.
+"""Reading the bytes of an instruction: prefixes, VEX, EVEX, opcode, ModRM and SIB, displacement, immediate.
 
 SDM vol. 2, chapter 2. Past the bytes that were given, zeros are read and the scan is marked
 truncated: who asked looks at that once, at the end.
@@ -122,14 +122,48 @@ def scan_vex(s: ScanP, byte: cython.int) -> cython.bint:
             s.rex |= 8
         if s.map < 1 or s.map > 3:
             return False
-    s.vvvv = ((third >> 3) & 15) ^ 15
-    s.vex_l = (third >> 2) & 1
-    if third & 3 == 1:
+    s.length = (third >> 2) & 1
+    scan_vvvv_pp(s, third)
+    return True
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def scan_vvvv_pp(s: ScanP, byte: cython.int) -> cython.void:
+    """Where VEX and EVEX are alike: vvvv and the mandatory prefix."""
+    s.vvvv = ((byte >> 3) & 15) ^ 15
+    if byte & 3 == 1:
         s.opsize = 1
-    elif third & 3 == 2:
+    elif byte & 3 == 2:
         s.rep = 0xF3
-    elif third & 3 == 3:
+    elif byte & 3 == 3:
         s.rep = 0xF2
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def scan_evex(s: ScanP) -> cython.bint:
+    """An EVEX prefix, 62h read: SDM vol. 2, 2.7.1. False: undefined."""
+    first: cython.int = next_byte(s)
+    second: cython.int = next_byte(s)
+    third: cython.int = next_byte(s)
+    if s.opsize or s.rep or s.lock or s.rex or first & 8 or not second & 4:
+        return False
+    s.vex = 2
+    s.map = first & 7
+    if s.map < 1 or s.map > 3:
+        return False
+    s.rex = 0x40 | (first >> 5 ^ 7) | (8 if second & 0x80 else 0)
+    s.reg_high = 0 if first & 0x10 else 16
+    scan_vvvv_pp(s, second)
+    if not third & 8:
+        s.vvvv |= 16
+    s.opmask = third & 7
+    s.evex_b = third >> 4 & 1
+    s.length = third >> 5 & 3
+    s.zeroing = third >> 7
     return True
 
 
@@ -152,6 +186,11 @@ def scan_opcode(s: ScanP, byte: cython.int, mode: uint32_t) -> cython.bint:
             if not scan_vex(s, byte):
                 return False
             byte = next_byte(s)
+    elif byte == 0x62 and (is_64 or (s.at < s.available and s.code[s.at] >= 0xC0 and mode & MODE_PROTECTED)):
+        # BOUND, in the same way
+        if not scan_evex(s):
+            return False
+        byte = next_byte(s)
     s.opcode = byte
     return True
 
@@ -174,7 +213,10 @@ def scan_memory(s: ScanP, i: InstrP) -> cython.void:
         i.base = (sib & 7) | ((s.rex & 1) << 3)
         i.index = ((sib >> 3) & 7) | ((s.rex & 2) << 2)
         i.scale = sib >> 6
-        if i.index == 4:
+        if s.vsib:
+            i.rm = i.index | s.vvvv & 16
+            i.index = ZERO
+        elif i.index == 4:
             i.index = ZERO
             i.scale = 0
         if sib & 7 == 5 and mod == 0:

@@ -5,6 +5,7 @@ from ringfence.core.x86.faults cimport raise_gp
 from ringfence.core.x86.operands cimport ea
 from ringfence.core.x86.state cimport CR0_EM, CR0_TS, CR4_OSFXSR, Cpu, Instr, INSTR_MEMORY
 from ringfence.core.x86.thunk cimport scratch_operand
+from ringfence.core.x86.thunk_emit cimport StringSlot
 
 cdef extern from "<emmintrin.h>" nogil:
     ctypedef struct __m128i:
@@ -85,6 +86,7 @@ cdef inline const uint8_t* source_part(Cpu* cpu, Instr* i, int size) noexcept no
         return scratch_operand(cpu)
     return xmm(cpu, i.rm)
 
+cdef StringSlot* compare_strings(Cpu* cpu, Instr* i) noexcept nogil
 cdef void vector(Cpu* cpu, Instr* i) noexcept nogil
 cdef void vector_8(Cpu* cpu, Instr* i) noexcept nogil
 cdef void vector_4(Cpu* cpu, Instr* i) noexcept nogil

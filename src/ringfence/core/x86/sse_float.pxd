@@ -13,6 +13,7 @@ cdef enum Mxcsr:
     MXCSR_PE = 1 << 5
     MXCSR_FLAGS = 0x3F
     MXCSR_MASK_SHIFT = 7
+    MXCSR_RC_SHIFT = 13
     MXCSR_MASKS = 0x1F80
     MXCSR_UM = 1 << 11
     MXCSR_FZ = 1 << 15

@@ -4,6 +4,7 @@ from ringfence.core.host.code_buffer cimport CodeBuffer
 from ringfence.core.x86.decode_table cimport ENTRY_LIMIT
 from ringfence.core.x86.state cimport Cpu, Instr
 from ringfence.core.x86.thunk_emit cimport Thunk
+from ringfence.core.x86.thunk_vector cimport VectorFrame
 
 cdef extern from "<cpuid.h>" nogil:
     int __get_cpuid_count(
@@ -35,11 +36,13 @@ ctypedef uint32_t* Offsets
 cdef struct Thunks:
     CodeBuffer buffer
     int lock
-    Offsets index[2 * ENTRY_LIMIT]             # [entry * 2 + REX.W]: offsets by immediate or register number
+    # [entry << 4 | z << 3 | L'L << 1 | W]: offsets by immediate or register number
+    Offsets index[16 * ENTRY_LIMIT]
 
 cdef void open_thunks(Cpu* cpu) noexcept nogil
 cdef void limit_features(Cpu* cpu) noexcept
 cdef void build_thunk(Cpu* cpu, Instr* i, int shape) noexcept nogil
+cdef void build_vector_thunk(Cpu* cpu, Instr* i, int shape) noexcept nogil
 
 cdef inline uint64_t call_thunk(
         Cpu* cpu, Instr* i, int shape, void* rdi, const void* rsi, void* rdx) noexcept nogil:
@@ -48,6 +51,13 @@ cdef inline uint64_t call_thunk(
         build_thunk(cpu, i, shape)
     # SAFETY: build_thunk() alone writes these two, and both name code that it emitted for this row
     return (<Thunk>(<uint8_t*>cpu.thunks + i.imm2))(rdi, rsi, rdx)
+
+cdef inline uint64_t call_vector(Cpu* cpu, Instr* i, int shape, VectorFrame* frame) noexcept nogil:
+    """The same for a VEX or EVEX instruction, its operands in a frame."""
+    if i.imm2 == 0:
+        build_vector_thunk(cpu, i, shape)
+    # SAFETY: as above
+    return (<Thunk>(<uint8_t*>cpu.thunks + i.imm2))(frame, NULL, NULL)
 
 # cpu.scratch, aligned: an FXSAVE image, then memory operands, then what a handler puts aside
 cdef inline uint8_t* scratch_image(Cpu* cpu) noexcept nogil:
@@ -58,3 +68,7 @@ cdef inline uint8_t* scratch_operand(Cpu* cpu) noexcept nogil:
 
 cdef inline uint8_t* scratch_aside(Cpu* cpu) noexcept nogil:
     return scratch_image(cpu) + 640
+
+cdef inline VectorFrame* vector_frame(Cpu* cpu) noexcept nogil:
+    """The same room, for a vector instruction: aligned as its memory operands must be."""
+    return <VectorFrame*>((<uint64_t>cpu.scratch + 63) & ~<uint64_t>63)

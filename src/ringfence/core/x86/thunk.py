@@ -2,8 +2,8 @@
 
 Guest and host speak the same instruction set, so what x87, MMX and SSE compute is not written out
 a second time; thunk_emit says what surrounds the instruction. A thunk is made when first met. There
-is at most one for each row, REX.W and immediate byte (or x87 register number), so their number is
-bounded and none is ever freed.
+is at most one for each row, W, vector length and immediate byte (or x87 register number), so their
+number is bounded and none is ever freed.
 """
 
 import os
@@ -47,7 +47,8 @@ from cython.cimports.ringfence.core.x86._gen_features import (
     FEATURE_VPCLMULQDQ,
 )
 from cython.cimports.ringfence.core.x86.decode import entry_info
-from cython.cimports.ringfence.core.x86.decode_table import EntryInfoP
+from cython.cimports.ringfence.core.x86.decode_table import FIELD_IMM, EntryInfoP
+from cython.cimports.ringfence.core.x86.decode_vector import VEX_ZEROING, vector_length
 from cython.cimports.ringfence.core.x86.faults import leave
 from cython.cimports.ringfence.core.x86.state import INSTR_REX_W, CpuP, InstrP
 from cython.cimports.ringfence.core.x86.thunk import (
@@ -68,6 +69,7 @@ from cython.cimports.ringfence.core.x86.thunk_emit import (
     Thunk,
     emit_thunk,
 )
+from cython.cimports.ringfence.core.x86.thunk_vector import VectorOpcode, VectorOpcodeP, emit_vector
 
 #: features whose instructions run on the host, though not every x86-64 host has them
 HOST_FEATURES = {
@@ -102,8 +104,8 @@ HOST_FEATURES = {
 AVX_FEATURES = {"avx", "f16c", "fma", "avx2", "vaes", "vpclmulqdq"}
 #: what thunks of AVX-512 instructions use themselves
 THUNKS_512 = (FEATURE_AVX512F, FEATURE_AVX512BW, FEATURE_AVX512VL)
-#: every immediate row with each of its 256 values fits in half of this
-CAPACITY_BYTES = 4 << 20
+#: all thunks that there can be, with each value of their immediates, take some 24 MiB
+CAPACITY_BYTES = 32 << 20
 
 thunks = cython.declare(Thunks)
 
@@ -146,18 +148,64 @@ def describe(i: InstrP, shape: cython.int, op: OpcodeP) -> cython.int:
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-def find_or_emit(entry: cython.int, variant: cython.int, shape: cython.int, op: OpcodeP) -> uint32_t:
-    """Offset of a thunk, made if need be; 0 when there is no room. Call it with the lock held."""
-    code = cython.declare(Code)
-    place: cython.int = entry * 2 + op.wide
+def describe_vector(i: InstrP, op: VectorOpcodeP) -> cython.int:
+    """Fill `op` for a VEX or EVEX instruction; which of its thunks it is."""
+    info: EntryInfoP = entry_info(i.entry)
+    op.is_evex = info.vex == 2
+    op.prefix = info.prefix if info.prefix > 1 else 0
+    op.map = info.map
+    op.opcode = info.opcode
+    op.wide = i.attr & INSTR_REX_W != 0
+    op.length = vector_length(i)
+    op.zeroing = i.imm & VEX_ZEROING != 0
+    op.has_opmask = info.element != 0
+    op.is_memory = info.form == 1
+    op.kinds = info.kinds
+    op.target = info.target
+    op.has_vvvv = info.has_modrm >> 2 & 1
+    op.digit = info.digit
+    op.imm = i.imm & 0xFF if info.imm_kind else -1
+    if info.kinds >> 2 * FIELD_IMM:
+        op.imm = FIELD_IMM << 4
+    return op.zeroing << 3 | op.length << 1 | op.wide
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def slot_of(entry: cython.int, which: cython.int, variant: cython.int) -> Offsets:
+    """Where the offset of a thunk is kept; NULL when there is no memory."""
+    place: cython.int = entry << 4 | which
     if thunks.index[place] == cython.NULL:
         thunks.index[place] = cython.cast(Offsets, calloc(256, cython.sizeof(uint32_t)))
         if thunks.index[place] == cython.NULL:
-            return 0
-    if thunks.index[place][variant] == 0:
-        emit_thunk(cython.address(code), shape, op)
-        thunks.index[place][variant] = append_code(cython.address(thunks.buffer), code.data, code.size)
-    return thunks.index[place][variant]
+            return cython.NULL
+    return thunks.index[place] + variant
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def find_or_emit(slot: Offsets, shape: cython.int, op: OpcodeP, vector: VectorOpcodeP) -> uint32_t:
+    """Offset of a thunk, made if need be; 0 when there is no room. Call it with the lock held."""
+    code = cython.declare(Code)
+    if slot == cython.NULL:
+        return 0
+    if slot[0] == 0:
+        if op != cython.NULL:
+            emit_thunk(cython.address(code), shape, op)
+        else:
+            emit_vector(cython.address(code), shape, vector)
+        slot[0] = append_code(cython.address(thunks.buffer), code.data, code.size)
+    return slot[0]
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def lock_thunks() -> cython.void:
+    while try_lock(cython.address(thunks.lock)):
+        cpu_pause()
 
 
 @cython.cfunc
@@ -166,9 +214,23 @@ def find_or_emit(entry: cython.int, variant: cython.int, shape: cython.int, op: 
 def build_thunk(cpu: CpuP, i: InstrP, shape: cython.int) -> cython.void:
     op = cython.declare(Opcode)
     variant: cython.int = describe(i, shape, cython.address(op))
-    while try_lock(cython.address(thunks.lock)):
-        cpu_pause()
-    i.imm2 = find_or_emit(i.entry, variant, shape, cython.address(op))
+    lock_thunks()
+    i.imm2 = find_or_emit(slot_of(i.entry, op.wide, variant), shape, cython.address(op), cython.NULL)
+    clear_lock(cython.address(thunks.lock))
+    if i.imm2 == 0:
+        leave(cpu, EXIT_FAIL)
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def build_vector_thunk(cpu: CpuP, i: InstrP, shape: cython.int) -> cython.void:
+    op = cython.declare(VectorOpcode)
+    which: cython.int = describe_vector(i, cython.address(op))
+    lock_thunks()
+    i.imm2 = find_or_emit(
+        slot_of(i.entry, which, op.imm if op.imm >= 0 else 0), shape, cython.NULL, cython.address(op)
+    )
     clear_lock(cython.address(thunks.lock))
     if i.imm2 == 0:
         leave(cpu, EXIT_FAIL)
@@ -240,8 +302,7 @@ def run_thunk(
         slot[k] = cython.cast(cython.p_uchar, base + 512 * k)
         data: bytes = operands[k].ljust(512, b"\0") if k < len(operands) else bytes(512)
         memcpy(slot[k], cython.cast(cython.p_uchar, data), 512)
-    while try_lock(cython.address(thunks.lock)):
-        cpu_pause()
+    lock_thunks()
     emit_thunk(cython.address(code), shape, cython.address(op))
     offset: uint32_t = append_code(cython.address(thunks.buffer), code.data, code.size)
     value: uint64_t = 0

@@ -58,4 +58,6 @@ ctypedef Code* CodeP
 ctypedef const char* CodeBytes
 ctypedef uint64_t (*Thunk)(void* rdi, const void* rsi, void* rdx) noexcept nogil
 
+cdef void put_byte(Code* code, int value) noexcept nogil
+cdef void put(Code* code, const char* data, int size) noexcept nogil
 cdef void emit_thunk(Code* code, int shape, Opcode* op) noexcept nogil

@@ -146,13 +146,27 @@ def fxrstor(cpu: CpuP, i: InstrP) -> cython.void:
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-def ldmxcsr(cpu: CpuP, i: InstrP) -> cython.void:
-    """m32"""
-    check_sse(cpu)
+def load_mxcsr(cpu: CpuP, i: InstrP) -> cython.void:
     value: uint32_t = load(cpu, ea(cpu, i, 4, 0), 4)
     if value & ~MXCSR_VALID:
         raise_gp(cpu)
     cpu.a.fx.mxcsr = value
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def store_mxcsr(cpu: CpuP, i: InstrP) -> cython.void:
+    store(cpu, ea(cpu, i, 4, 1), cpu.a.fx.mxcsr, 4)
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def ldmxcsr(cpu: CpuP, i: InstrP) -> cython.void:
+    """m32"""
+    check_sse(cpu)
+    load_mxcsr(cpu, i)
     next_(cpu, i)
 
 
@@ -162,5 +176,5 @@ def ldmxcsr(cpu: CpuP, i: InstrP) -> cython.void:
 def stmxcsr(cpu: CpuP, i: InstrP) -> cython.void:
     """m32"""
     check_sse(cpu)
-    store(cpu, ea(cpu, i, 4, 1), cpu.a.fx.mxcsr, 4)
+    store_mxcsr(cpu, i)
     next_(cpu, i)

@@ -5,7 +5,7 @@ guest which. `Arch` keeps its own state in the compacted form, which is the same
 """
 
 import cython
-from cython.cimports.libc.stdint import uint8_t, uint64_t
+from cython.cimports.libc.stdint import uint64_t
 from cython.cimports.ringfence.core.x86._gen_features import FEATURE_AVX, FEATURE_AVX512F
 from cython.cimports.ringfence.core.x86.cpuid import has_feature
 from cython.cimports.ringfence.core.x86.sse import ConstVector, Vector, Words
