@@ -2,5 +2,4 @@
 from ringfence.core.x86.state cimport Cpu, Instr
 
 cdef void gather(Cpu* cpu, Instr* i) noexcept nogil
-cdef void gather_masked(Cpu* cpu, Instr* i) noexcept nogil
 cdef void scatter(Cpu* cpu, Instr* i) noexcept nogil

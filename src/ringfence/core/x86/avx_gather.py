@@ -1,14 +1,15 @@
 """Gather and scatter: SDM vol. 2, VGATHERDPS, VPSCATTERDD and their kin; vol. 1, 14.15 and 15.6.4.
 
 Elements are taken in order, and each that is done is struck off the mask: a fault leaves the instruction
-to go on where it was. An element that the VMM answers for is not struck off before the end, for the
-instruction is run from its start then and must make the same accesses.
+to go on where it was. Before an access that the VMM answers, the registers go back to what they were at
+the first such one: the instruction is run again then, and must make the same accesses.
 """
 
 import cython
 from cython.cimports.libc.stdint import int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from cython.cimports.libc.string import memcpy, memset
 from cython.cimports.ringfence.core.x86.access import (
+    check_read,
     check_write,
     load,
     peek_host,
@@ -16,7 +17,7 @@ from cython.cimports.ringfence.core.x86.access import (
     probe,
     store,
 )
-from cython.cimports.ringfence.core.x86.avx import check_avx, get_vector, put_vector
+from cython.cimports.ringfence.core.x86.avx import check_avx, get_vector, opmask, put_vector
 from cython.cimports.ringfence.core.x86.decode import entry_info
 from cython.cimports.ringfence.core.x86.decode_table import FIELD_REG, FIELD_RM, FIELD_VVVV, EntryInfoP
 from cython.cimports.ringfence.core.x86.decode_vector import memory_bytes, opmask_number, vector_length
@@ -31,7 +32,7 @@ from cython.cimports.ringfence.core.x86.state import (
     InstrP,
 )
 from cython.cimports.ringfence.core.x86.thunk import vector_frame
-from cython.cimports.ringfence.core.x86.thunk_vector import VectorFrameP
+from cython.cimports.ringfence.core.x86.thunk_vector import VectorFrame, VectorFrameP
 
 
 @cython.cfunc
@@ -83,90 +84,94 @@ def ram(cpu: CpuP, la: uint64_t, size: cython.int, is_write: cython.int) -> cyth
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-def strike_vector(cpu: CpuP, i: InstrP, frame: VectorFrameP, k: cython.int, size: cython.int) -> cython.void:
-    """An element of a VEX gather is done: destination and mask register say so."""
-    memset(frame.slot[FIELD_VVVV] + k * size, 0, size)
-    put_vector(cpu, i.vvvv, frame.slot[FIELD_VVVV])
-    put_vector(cpu, i.reg, frame.slot[FIELD_REG])
+def put_progress(cpu: CpuP, i: InstrP, e: EntryInfoP, frame: VectorFrameP) -> cython.void:
+    """Registers as they are once some elements are done."""
+    if e.target == FIELD_REG:
+        put_vector(cpu, i.reg, frame.slot[FIELD_REG])
+    if e.vex == 1:
+        put_vector(cpu, i.vvvv, frame.slot[FIELD_VVVV])
+    else:
+        cpu.a.high.opmask[opmask_number(i)] = frame.opmask
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def take_element(
+    i: InstrP, e: EntryInfoP, frame: VectorFrameP, k: cython.int, size: cython.int
+) -> cython.bint:
+    """Strike element `k` off the mask. Whether it was there."""
+    if e.vex == 1:
+        is_enabled: cython.bint = frame.slot[FIELD_VVVV][k * size + size - 1] & 0x80 != 0
+        memset(frame.slot[FIELD_VVVV] + k * size, 0, size)
+        return is_enabled
+    bit: uint64_t = cython.cast(uint64_t, 1) << k
+    is_set: cython.bint = frame.opmask & bit != 0
+    frame.opmask &= ~bit
+    return is_set
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def move_elements(
+    cpu: CpuP, i: InstrP, e: EntryInfoP, frame: VectorFrameP, is_write: cython.int
+) -> cython.void:
+    size: cython.int = memory_bytes(e, i)
+    data: Vector = frame.slot[FIELD_REG]
+    before: VectorFrameP = frame + 1
+    length: cython.int = 16 << vector_length(i)
+    has_left: cython.bint = False
+    k: cython.int
+    for k in range(count_of(e, i)):
+        restart: VectorFrame = frame[0]
+        if take_element(i, e, frame, k, size):
+            la: uint64_t = element_address(cpu, i, e, frame.slot[FIELD_RM], k, is_write)
+            host: cython.pointer(uint8_t) = ram(cpu, la, size, is_write)
+            if host == cython.NULL:
+                if is_write:
+                    check_write(cpu, la, size)
+                else:
+                    check_read(cpu, la, size)
+                if not has_left:
+                    before[0] = restart
+                    has_left = True
+                put_progress(cpu, i, e, before)
+                if is_write:
+                    store(cpu, la, peek_host(data + k * size, size), size)
+                else:
+                    poke_host(data + k * size, load(cpu, la, size), size)
+            elif is_write:
+                # SAFETY: ram() found `size` bytes there
+                memcpy(host, data + k * size, size)
+            else:
+                memcpy(data + k * size, host, size)
+            if not is_write and e.vex == 2:
+                # with the first element what lies above the vector length; in the end, what lies below
+                memset(data + length, 0, 64 - length)
+        put_progress(cpu, i, e, frame)
 
 
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
 def gather(cpu: CpuP, i: InstrP) -> cython.void:
-    """VEX: vector, memory, mask vector. All three registers must differ."""
+    """VEX: vector, memory, mask vector, all three different. EVEX: vector under an opmask, memory."""
     e: EntryInfoP = entry_info(i.entry)
     check_avx(cpu, e)
-    if i.reg == i.rm or i.reg == i.vvvv or i.rm == i.vvvv:
+    if i.reg == i.rm or (e.vex == 1 and (i.reg == i.vvvv or i.rm == i.vvvv)):
         raise_ud(cpu)
     frame: VectorFrameP = vector_frame(cpu)
-    to: Vector = frame.slot[FIELD_REG]
-    mask: Vector = frame.slot[FIELD_VVVV]
-    size: cython.int = memory_bytes(e, i)
-    count: cython.int = count_of(e, i)
-    strikes: cython.bint = True
-    k: cython.int
-    get_vector(cpu, i.reg, to)
-    get_vector(cpu, i.vvvv, mask)
+    used: cython.int = count_of(e, i) * memory_bytes(e, i)
+    get_vector(cpu, i.reg, frame.slot[FIELD_REG])
     get_vector(cpu, i.rm, frame.slot[FIELD_RM])
-    for k in range(count):
-        if mask[k * size + size - 1] & 0x80:
-            la: uint64_t = element_address(cpu, i, e, frame.slot[FIELD_RM], k, 0)
-            host: cython.pointer(uint8_t) = ram(cpu, la, size, 0)
-            if host != cython.NULL:
-                # SAFETY: ram() found `size` bytes there
-                memcpy(to + k * size, host, size)
-            else:
-                strikes = False
-                poke_host(to + k * size, load(cpu, la, size), size)
-        if strikes:
-            strike_vector(cpu, i, frame, k, size)
-    memset(to + count * size, 0, 64 - count * size)
-    memset(mask, 0, 64)
-    put_vector(cpu, i.reg, to)
-    put_vector(cpu, i.vvvv, mask)
-    next_(cpu, i)
-
-
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
-def gather_masked(cpu: CpuP, i: InstrP) -> cython.void:
-    """EVEX: vector under an opmask, memory. Destination and index must differ."""
-    e: EntryInfoP = entry_info(i.entry)
-    check_avx(cpu, e)
-    if i.reg == i.rm:
-        raise_ud(cpu)
-    frame: VectorFrameP = vector_frame(cpu)
-    to: Vector = frame.slot[FIELD_REG]
-    size: cython.int = memory_bytes(e, i)
-    count: cython.int = count_of(e, i)
-    number: cython.int = opmask_number(i)
-    mask: uint64_t = cpu.a.high.opmask[number]
-    strikes: cython.bint = True
-    k: cython.int
-    get_vector(cpu, i.reg, to)
-    # above the vector length at once, what a shorter result leaves of it only in the end
-    memset(to + (16 << vector_length(i)), 0, 64 - (16 << vector_length(i)))
-    get_vector(cpu, i.rm, frame.slot[FIELD_RM])
-    for k in range(count):
-        if not mask >> k & 1:
-            continue
-        la: uint64_t = element_address(cpu, i, e, frame.slot[FIELD_RM], k, 0)
-        host: cython.pointer(uint8_t) = ram(cpu, la, size, 0)
-        if host != cython.NULL:
-            # SAFETY: as in gather()
-            memcpy(to + k * size, host, size)
-        else:
-            strikes = False
-            poke_host(to + k * size, load(cpu, la, size), size)
-        if strikes:
-            mask &= ~(cython.cast(uint64_t, 1) << k)
-            cpu.a.high.opmask[number] = mask
-            put_vector(cpu, i.reg, to)
-    memset(to + count * size, 0, 64 - count * size)
-    put_vector(cpu, i.reg, to)
-    cpu.a.high.opmask[number] = 0
+    get_vector(cpu, i.vvvv & 15, frame.slot[FIELD_VVVV])
+    frame.opmask = opmask(cpu, i)
+    move_elements(cpu, i, e, frame, 0)
+    memset(frame.slot[FIELD_REG] + used, 0, 64 - used)
+    memset(frame.slot[FIELD_VVVV], 0, 64)
+    frame.opmask = 0
+    put_progress(cpu, i, e, frame)
     next_(cpu, i)
 
 
@@ -178,28 +183,10 @@ def scatter(cpu: CpuP, i: InstrP) -> cython.void:
     e: EntryInfoP = entry_info(i.entry)
     check_avx(cpu, e)
     frame: VectorFrameP = vector_frame(cpu)
-    data: Vector = frame.slot[FIELD_REG]
-    size: cython.int = memory_bytes(e, i)
-    number: cython.int = opmask_number(i)
-    mask: uint64_t = cpu.a.high.opmask[number]
-    strikes: cython.bint = True
-    k: cython.int
-    get_vector(cpu, i.reg, data)
+    get_vector(cpu, i.reg, frame.slot[FIELD_REG])
     get_vector(cpu, i.rm, frame.slot[FIELD_RM])
-    for k in range(count_of(e, i)):
-        if not mask >> k & 1:
-            continue
-        la: uint64_t = element_address(cpu, i, e, frame.slot[FIELD_RM], k, 1)
-        host: cython.pointer(uint8_t) = ram(cpu, la, size, 1)
-        if host != cython.NULL:
-            # SAFETY: ram() found `size` bytes there
-            memcpy(host, data + k * size, size)
-        else:
-            strikes = False
-            check_write(cpu, la, size)
-            store(cpu, la, peek_host(data + k * size, size), size)
-        if strikes:
-            mask &= ~(cython.cast(uint64_t, 1) << k)
-            cpu.a.high.opmask[number] = mask
-    cpu.a.high.opmask[number] = 0
+    frame.opmask = opmask(cpu, i)
+    move_elements(cpu, i, e, frame, 1)
+    frame.opmask = 0
+    put_progress(cpu, i, e, frame)
     next_(cpu, i)

@@ -162,13 +162,15 @@ def stored(cpu: CpuP, i: InstrP, e: EntryInfoP, stores: cython.pointer(Stores)) 
             # an extracted part: the opmask is as long as that
             stores.element = element_bytes(e)
             stores.count = size // stores.element
-            stores.mask = opmask(cpu, i)
+            stores.mask = opmask(cpu, i) & ((1 << stores.count) - 1)
         else:
             stores.count = element_count(e, i)
             stores.element = size // stores.count
             stores.mask = enabled(cpu, i, e)
-    if stores.mask:
+    if stores.mask or e.vector & VECTOR_NO_SUPPRESS:
         stores.la = vector_address(cpu, i, e, size, 1)
+    if e.vector & VECTOR_NO_SUPPRESS:
+        check_write(cpu, stores.la, size)
 
 
 @cython.cfunc

@@ -72,12 +72,14 @@ def check_evex(s: ScanP, e: EntryInfoP, i: InstrP) -> cython.bint:
 @cython.nogil
 @cython.exceptval(check=False)
 def set_registers(s: ScanP, e: EntryInfoP, i: InstrP) -> cython.bint:
-    """Numbers with all their bits; there are eight opmask registers."""
+    """Numbers with all their bits. EVEX and vvvv must name one of eight opmasks; VEX.R and B are ignored."""
     is_memory: cython.bint = i.attr & INSTR_MEMORY != 0
     if kind_of(e, FIELD_REG) == KIND_VECTOR:
         i.reg |= s.reg_high
-    elif kind_of(e, FIELD_REG) == KIND_MASK and i.reg | s.reg_high > 7:
-        return False
+    elif kind_of(e, FIELD_REG) == KIND_MASK:
+        if s.vex == 2 and i.reg | s.reg_high > 7:
+            return False
+        i.reg &= 7
     if kind_of(e, FIELD_VVVV) == KIND_MASK and s.vvvv > 7:
         return False
     if not is_memory:
