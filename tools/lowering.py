@@ -20,7 +20,7 @@ KINDS = [
     "push_immediate", "push_operand", "leave_frame", "jump", "branch", "call", "return", "jump_operand",
     "call_operand", "loop", "divide", "divide_signed", "copy_vex",
 ]  # fmt: skip
-VECTOR, ALIGNED, CONDITIONAL, HAS_LOCK, MMX_STATE = 1, 2, 4, 8, 16
+VECTOR, ALIGNED, CONDITIONAL, IMPLICIT = 1, 2, 4, 8
 FLAGS = {"c": 1, "p": 2, "a": 4, "z": 8, "s": 16, "o": 32}
 ROLES = {"": 0, "r": 1, "w": 2, "rw": 3}
 BYTES = {
@@ -52,6 +52,11 @@ MODES = {
 INTERPRETED = (
     "xsave", "xsave_legacy", "x87_control.frstor", "x87_control.fldcw", "x87_control.fldenv",
     "x87_control.fnstenv", "x87_control.fnsave", "x87_control.fwait", "sse_move.maskmovdqu", "x87_mmx.maskmovq",
+)  # fmt: skip
+#: they write RAX, RCX or RDX without naming it as an operand
+IMPLICIT_RESULTS = (
+    "muldiv.mul", "muldiv.imul", "atomic.cmpxchg", "move.xchg_rax", "x87_control.fnstsw_ax", "sse.pcmpstr_index",
+    "move.lahf", "move.cbw", "move.cwd",
 )  # fmt: skip
 #: rows whose 16-byte memory operand need not be aligned
 UNALIGNED = ("sse_move.load_unaligned", "sse_move.store_unaligned", "sse.pcmpstr_index", "sse.pcmpstr_mask")
@@ -135,6 +140,8 @@ def pack(row: Row) -> bytes:
             attr |= ALIGNED
     if is_conditional:
         attr |= CONDITIONAL
+    if name in IMPLICIT_RESULTS:
+        attr |= IMPLICIT
     return struct.pack(
         "<12B", KINDS.index(kind), flag_mask(row.reads), 0 if is_conditional else writes, writes,
         used["G"], used["E"], used["B"], used["Z"], ROLES[row.mem], size, attr, 0,

@@ -7,22 +7,23 @@ real and virtual-8086 mode, segments that are not flat, data breakpoints, single
 import cython
 from cython.cimports.libc.stdint import uint64_t
 from cython.cimports.ringfence.core.engine.events import begin, between, land, step
-from cython.cimports.ringfence.core.engine.translate import TRANSLATE_BUDGET
+from cython.cimports.ringfence.core.engine.translate import HOT_SAMPLES, TRANSLATE_BUDGET
 from cython.cimports.ringfence.core.exits import EXIT_NONE
 from cython.cimports.ringfence.core.host.signals import Signals, block_signals, unblock_signals
 from cython.cimports.ringfence.core.translate.blocks import translate_block
 from cython.cimports.ringfence.core.translate.callout import export_flags, import_flags, settle_budgets
-from cython.cimports.ringfence.core.translate.links import find_translation, link_exit
+from cython.cimports.ringfence.core.translate.links import context_of, drop_translation, find_translation, link_exit
 from cython.cimports.ringfence.core.translate.routines import enter_translated, reset_vector
 from cython.cimports.ringfence.core.translate.translation import (
     SITE_EXIT,
     ExitP,
+    SiteP,
     TranslationP,
     TranslatorP,
     translator_of,
 )
 from cython.cimports.ringfence.core.x86.access import fetch_gpa
-from cython.cimports.ringfence.core.x86.blocks import enter_block, lookup_block, note_jump
+from cython.cimports.ringfence.core.x86.blocks import enter_block, known_block, lookup_block, note_jump
 from cython.cimports.ringfence.core.x86.escape import _setjmp
 from cython.cimports.ringfence.core.x86.lapic import lapic_pending
 from cython.cimports.ringfence.core.x86.state import (
@@ -38,6 +39,7 @@ from cython.cimports.ringfence.core.x86.state import (
     CpuP,
     HostJump,
 )
+from cython.cimports.ringfence.core.x86.tlb import new_generation
 
 
 @cython.cfunc
@@ -77,7 +79,7 @@ def find_or_translate(cpu: CpuP, t: TranslatorP) -> TranslationP:
         block.heat += 1
         if block.heat >= t.threshold:
             block.heat = t.threshold
-            found = translate_block(cpu, block)
+            found = translate_block(cpu, block, rip, cython.NULL, False)
         if found == cython.NULL:
             interpret_block(cpu, t, block)
             return cython.NULL
@@ -90,13 +92,53 @@ def find_or_translate(cpu: CpuP, t: TranslatorP) -> TranslationP:
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
+def make_twin(cpu: CpuP, t: TranslatorP) -> cython.void:
+    """A translation met accesses that lie across pages: make it a twin that probes each of them."""
+    primary: TranslationP = t.wants_twin
+    block: BlockP
+    t.wants_twin = cython.NULL
+    # the interpreter takes what is left of the block this time
+    t.interpret_next = 1
+    if primary.is_valid and primary.twin == cython.NULL and primary.context == context_of(cpu):
+        block = known_block(cpu, primary.gpa)
+        if block != cython.NULL and block.count == primary.count and block.bytes == primary.bytes:
+            translate_block(cpu, block, primary.rip, primary, False)
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def sample(cpu: CpuP, t: TranslatorP, translation: TranslationP) -> cython.void:
+    """The budget ran out in this translation: translate what is met so again and again as hot code."""
+    block: BlockP
+    if not translation.is_valid or translation.is_hot or translation.is_twin:
+        return
+    translation.heat += 1
+    if translation.heat < HOT_SAMPLES or translation.context != context_of(cpu):
+        return
+    translation.heat = 0
+    block = known_block(cpu, translation.gpa)
+    if block != cython.NULL and block.bytes == translation.bytes:
+        t.pending = cython.NULL
+        drop_translation(cpu, t, translation)
+        new_generation(cpu)
+        translate_block(cpu, block, translation.rip, cython.NULL, True)
+        t.count.hot += 1
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
 def run_block(cpu: CpuP, t: TranslatorP) -> cython.void:
     """From RIP on until translated code leaves, or one interpreted block."""
     rip: uint64_t = cpu.a.rip
+    is_over: cython.bint
     exit: ExitP = t.pending
     found: TranslationP
     slot: cython.pointer(HostJump)
     t.pending = cython.NULL
+    if t.wants_twin != cython.NULL:
+        make_twin(cpu, t)
     if not can_translate(cpu):
         block: BlockP = lookup_block(cpu)
         note_jump(cpu, block)
@@ -126,7 +168,7 @@ def run_block(cpu: CpuP, t: TranslatorP) -> cython.void:
     export_flags(cpu)
     t.is_inside = 1
     enter_translated(cpu, t, slot.host)
-    settle_budgets(cpu)
+    is_over = settle_budgets(cpu)
     exit = cython.cast(ExitP, cpu.site)
     if exit.kind == SITE_EXIT:
         cpu.a.rip = exit.rip
@@ -134,6 +176,8 @@ def run_block(cpu: CpuP, t: TranslatorP) -> cython.void:
     if t.is_inside:
         t.is_inside = 0
         import_flags(cpu)
+    if is_over:
+        sample(cpu, t, exit.owner if exit.kind == SITE_EXIT else cython.cast(SiteP, cpu.site).owner)
 
 
 @cython.cfunc

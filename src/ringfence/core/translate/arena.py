@@ -63,6 +63,7 @@ def evict(cpu: CpuP, t: TranslatorP, number: uint32_t) -> cython.void:
     region.code_used = 0
     region.data_used = 0
     t.pending = cython.NULL
+    t.wants_twin = cython.NULL
     t.count.evicted_regions += 1
     new_generation(cpu)
 

@@ -8,7 +8,7 @@
 """
 
 import cython
-from cython.cimports.libc.stdint import uint64_t
+from cython.cimports.libc.stdint import uint32_t, uint64_t
 from cython.cimports.libc.string import memset
 from cython.cimports.ringfence.core.memory.map import RegionP, find_region
 from cython.cimports.ringfence.core.translate.arena import ensure_room, release, take
@@ -87,6 +87,7 @@ from cython.cimports.ringfence.core.translate.translation import (
     translator_of,
 )
 from cython.cimports.ringfence.core.translate.vex import put_copy_vex
+from cython.cimports.ringfence.core.translate.windows import close_windows, follow
 from cython.cimports.ringfence.core.x86.decode import entry_info
 from cython.cimports.ringfence.core.x86.decode_table import ATTRIBUTE_END
 from cython.cimports.ringfence.core.x86.state import (
@@ -156,6 +157,7 @@ def put_instruction(b: BuilderP, low: LoweringP) -> cython.void:
         if ends and not is_branch:
             put_fall_through(b)
         return
+    close_windows(b)
     save_flags(b, b.live_in[b.index])
     put_callout(b, new_site(b, SITE_LEAVE if is_branch or low.kind == KIND_BRANCH else SITE_INTERPRET))
     b.flags = FLAGS_BOTH
@@ -183,14 +185,14 @@ def put_entry(b: BuilderP) -> cython.void:
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-def start(b: BuilderP, cpu: CpuP, block: BlockP) -> cython.void:
+def start(b: BuilderP, cpu: CpuP, block: BlockP, rip: uint64_t) -> cython.void:
     k: cython.int
     region: RegionP = find_region(cpu.memory, block.gpa)
     out: TranslationP = cython.cast(TranslationP, take(b.t, cython.sizeof(Translation)))
     memset(out, 0, cython.sizeof(Translation))
     b.out = out
     out.gpa = block.gpa
-    out.rip = cpu.a.rip
+    out.rip = rip
     out.context = context_of(cpu)
     out.bytes = block.bytes
     out.count = block.count
@@ -213,26 +215,41 @@ def start(b: BuilderP, cpu: CpuP, block: BlockP) -> cython.void:
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-def translate_block(cpu: CpuP, block: BlockP) -> TranslationP:
+def translate_block(
+    cpu: CpuP, block: BlockP, rip: uint64_t, primary: TranslationP, is_hot: cython.bint
+) -> TranslationP:
     b = cython.declare(Builder)
     t = translator_of(cpu)
     low: LoweringP
     if block.gpa2 or find_region(cpu.memory, block.gpa) == cython.NULL or not ensure_room(cpu, t):
+        return cython.NULL
+    if primary != cython.NULL and not primary.is_valid:
+        # making room has evicted it
         return cython.NULL
     b.cpu = cpu
     b.t = t
     b.block = block
     b.stub_count = 0
     b.failed = 0
+    b.is_hot = is_hot
+    b.has_windows = primary == cython.NULL
     b.flags = FLAGS_SAVED
     b.e.start = t.code.writable
     b.e.at = t.code.writable + t.regions[t.current].code_at + t.regions[t.current].code_used
     b.tlb_read = cpu.tlb_read
     b.tlb_write = cpu.tlb_write
-    start(cython.address(b), cpu, block)
-    b.out.map = choose_map(cython.address(b))
+    start(cython.address(b), cpu, block, rip)
+    b.out.is_hot = is_hot
+    if primary == cython.NULL:
+        b.out.map = choose_map(cython.address(b))
+    else:
+        b.out.map = primary.map
+        b.out.is_twin = 1
+        b.out.twin = primary
+        b.out.offsets = cython.cast(cython.pointer(uint32_t), take(t, block.count * cython.sizeof(uint32_t)))
     ensure_map(cpu, t, b.out.map)
     use_map(cython.address(b), b.out.map)
+    close_windows(cython.address(b))
     compute_liveness(cython.address(b))
     b.index = 0
     b.i = block.first
@@ -240,13 +257,19 @@ def translate_block(cpu: CpuP, block: BlockP) -> TranslationP:
     for b.index in range(b.count):
         b.i = cython.address(block.first[b.index])
         low = lowering_of(b.i.entry)
+        if b.out.is_twin:
+            b.out.offsets[b.index] = position(cython.address(b.e))
+        b.is_s1_used = 0
         put_instruction(cython.address(b), low)
+        follow(cython.address(b))
     put_stubs(cython.address(b))
     if b.failed:
         return cython.NULL
     b.out.end = position(cython.address(b.e))
     release(t, cython.address(b.e))
     insert_translation(cpu, t, b.out)
+    if primary != cython.NULL:
+        primary.twin = b.out
     t.count.translations += 1
     t.count.instructions += b.count
     t.count.guest_bytes += b.out.bytes

@@ -5,7 +5,7 @@ one looks its target up in the jump cache, whose tags change with the mode and t
 """
 
 import cython
-from cython.cimports.libc.stdint import int64_t, uint64_t
+from cython.cimports.libc.stdint import int64_t, uint8_t, uint64_t
 from cython.cimports.ringfence.core.translate.builder import (
     FLAGS_IN_HOST,
     FLAGS_SAVED,
@@ -21,6 +21,7 @@ from cython.cimports.ringfence.core.translate.encode import (
     EmitterP,
     Operand,
     absolute,
+    join,
     put8,
     put32,
     put_forward_branch,
@@ -80,11 +81,22 @@ def put_branch(b: BuilderP, low: LoweringP) -> cython.bint:
     target: uint64_t = target_of(b)
     condition: cython.int = entry_info(b.i.entry).opcode & 15
     saves: cython.int = 0
+    state: cython.int
+    over: cython.pointer(uint8_t)
     if not is_plain(b) or not is_reachable(b, target):
         return False
     restore_flags(b, low.reads, 0)
     if b.flags == FLAGS_IN_HOST:
         saves = b.live_taken[b.index]
+    if target <= b.out.rip + b.i.offset:
+        # backwards: likely taken, so the way there is straight
+        over = put_forward_branch(e, condition ^ 1)
+        state = b.flags
+        save_flags(b, saves)
+        put_exit(b, new_exit(b, target, b.index + 1))
+        b.flags = state
+        join(e, over)
+        return True
     later_exit(b, put_forward_branch(e, condition), new_exit(b, target, b.index + 1), saves)
     return True
 

@@ -6,11 +6,22 @@ from ringfence.core.x86.state cimport BLOCK_LIMIT, Block, Cpu, Instr, TlbEntry
 
 cdef enum:
     STUB_LIMIT = 256
+    HOLDER_LIMIT = 4            # TLB entries that a loop holds in registers
 
 cdef enum FlagState:
     FLAGS_IN_HOST = 0           # the host's flags are the guest's
     FLAGS_SAVED = 1             # cpu.saved_flags holds all that are live
     FLAGS_BOTH = 2
+
+# An access by register: base + index << scale + disp.
+cdef struct Access:
+    int base
+    int index
+    int scale
+    int size
+    int is_write
+    int alignment               # that the operand must have, or 0
+    int64_t disp
 
 #  Code to emit after the block's end: where a probe misses, or a branch is taken.
 cdef struct Stub:
@@ -19,6 +30,26 @@ cdef struct Stub:
     Exit* exit                  # an exit
     uint32_t saves_flags        # live at its target, and only in the host's flags
     uint32_t leaves             # for the run loop
+    int has_slot                # the probe behind the site's slot:
+    Access access               #   the operand
+    int64_t low                 #   where the range that is checked starts, as a displacement
+    int size                    #   its bytes
+    int holder                  #   the register that takes the addend, or NO_REG: s1, as `access` needs it
+    uint8_t* second_field       #   another branch that comes here
+    uint8_t* back               #   where the access itself is
+
+#  A page that a probe has found, and whose addend is still in a register: accesses close to the
+#  probe's need none of their own. Addresses count from `base` (+ index) as it was at the probe.
+cdef struct Window:
+    int holder                  # host register with the addend, or NO_REG: none
+    int base                    # guest registers
+    int index
+    int scale
+    int is_write
+    int64_t moved               # what has been added to `base` since
+    int64_t low                 # [low, high) lies in the page
+    int64_t high
+    int alignment               # of `low`, as far as it was checked
 
 cdef struct Builder:
     Emitter e
@@ -36,6 +67,12 @@ cdef struct Builder:
     int s1
     uint32_t in_memory          # bit n: guest register n lives in cpu.a.regs
     int flags                   # FlagState
+    int holders[6]              # host registers that may hold addends
+    int holder_count
+    int is_s1_used              # by the running instruction
+    int has_windows             # coalesce probes
+    int is_hot                  # give them slots
+    Window windows[5]           # the first one's holder is s1
     int stub_count
     int failed                  # the arena is used up
     TlbEntry* tlb_read
@@ -47,6 +84,9 @@ cdef struct Builder:
     Stub stubs[256]
 
 ctypedef Builder* BuilderP
+ctypedef Window* WindowP
+ctypedef Access* AccessP
+ctypedef Stub* StubP
 
 cdef inline bint is_in_memory(Builder* b, int reg) noexcept nogil:
     return reg < 16 and (b.in_memory >> reg) & 1
@@ -57,6 +97,8 @@ cdef inline void* guest_register(Builder* b, int reg) noexcept nogil:
 cdef inline int fetch_register(Builder* b, int reg, int scratch) noexcept nogil:
     """A host register that holds guest register `reg`: its own, or `scratch`."""
     if is_in_memory(b, reg):
+        if scratch == b.s1:
+            b.is_s1_used = 1
         put_load(&b.e, scratch, guest_register(b, reg))
         return scratch
     return reg

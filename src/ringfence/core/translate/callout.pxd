@@ -11,5 +11,5 @@ cdef uint64_t callout(Cpu* cpu) noexcept nogil
 # The guest's flags between their two forms.
 cdef void import_flags(Cpu* cpu) noexcept nogil
 cdef void export_flags(Cpu* cpu) noexcept nogil
-# Bring what translated code has done into cpu.budget, and what is left of it back.
-cdef void settle_budgets(Cpu* cpu) noexcept nogil
+# Bring what translated code has done into cpu.budget; True if one of its counters had run out.
+cdef bint settle_budgets(Cpu* cpu) noexcept nogil

@@ -7,14 +7,18 @@ jump as from the interpreter: the running instruction is the site's, so RIP is e
 import cython
 from cython.cimports.libc.stdint import uint32_t, uint64_t
 from cython.cimports.ringfence.core.translate.callout import BUDGET_SHARE, export_flags, import_flags
-from cython.cimports.ringfence.core.translate.links import context_of
+from cython.cimports.ringfence.core.translate.links import context_of, drop_translation
+from cython.cimports.ringfence.core.translate.slots import judge_slot
 from cython.cimports.ringfence.core.translate.translation import (
     IMMEDIATE_ADDRESS,
     OPERAND_ADDRESS,
     SITE_MEMORY,
+    SITE_SLOT,
     SITE_VECTOR,
+    UNMERGED_MISSES,
     SiteP,
     TranslatorP,
+    is_unmerged,
     translator_of,
 )
 from cython.cimports.ringfence.core.x86.access import page_of
@@ -35,6 +39,7 @@ from cython.cimports.ringfence.core.x86.state import (
     InstrP,
     TlbEntry,
 )
+from cython.cimports.ringfence.core.x86.tlb import new_generation
 
 
 @cython.cfunc
@@ -49,11 +54,14 @@ def import_flags(cpu: CpuP) -> cython.void:
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-def settle_budgets(cpu: CpuP) -> cython.void:
+def settle_budgets(cpu: CpuP) -> cython.bint:
     k: cython.int
+    is_over: cython.bint = False
     for k in range(4):
+        is_over = is_over or cpu.budgets[k] < 0
         cpu.budget -= BUDGET_SHARE - cpu.budgets[k]
         cpu.budgets[k] = BUDGET_SHARE
+    return is_over
 
 
 @cython.cfunc
@@ -107,10 +115,13 @@ def refill(cpu: CpuP, site: SiteP) -> cython.bint:
     la: uint64_t = address_of(cpu, site)
     entry: cython.pointer(TlbEntry) = cpu.tlb_write if site.is_write else cpu.tlb_read
     entry += (la >> 12) & (TLB_ENTRIES - 1)
+    if site.span and (la + site.low) >> 12 != (la + site.low + site.span - 1) >> 12:
+        return False
     if (la & 0xFFF) + site.size > PAGE_BYTES or la - entry.tag < PAGE_BYTES:
         # crosses a page, or hit and still called out: misaligned
         return False
-    page_of(cpu, la, site.is_write, cpu.view)
+    # a page that is writable and dirty is filled in for writing too
+    page_of(cpu, la, 0 if site.reads_first else site.is_write, cpu.view)
     return la - entry.tag < PAGE_BYTES
 
 
@@ -134,6 +145,7 @@ def interpret_site(cpu: CpuP, t: TranslatorP, site: SiteP) -> uint64_t:
         return leave(t)
     if (
         cpu.attention
+        or not site.may_resume
         or not site.owner.is_valid
         or context_of(cpu) != site.owner.context
         or site.owner.uses_vector > cpu.vector_ready
@@ -179,6 +191,10 @@ def callout(cpu: CpuP) -> uint64_t:
         cpu.a.rip = site.owner.rip
         t.interpret_next = 1
         return leave(t)
+    if site.kind == SITE_SLOT:
+        settle_budgets(cpu)
+        judge_slot(cpu, t, site)
+        return restore(cpu, t, site, site.retry)
     if site.kind == SITE_MEMORY:
         cpu.first = cython.address(site.instr)
         cpu.current = cpu.first
@@ -188,4 +204,16 @@ def callout(cpu: CpuP) -> uint64_t:
             t.count.refills += 1
             return restore(cpu, t, site, site.retry)
         t.charge = 0
+        if site.reads_first:
+            site.misses += 1
+            if site.misses == UNMERGED_MISSES and site.owner.is_valid:
+                is_unmerged(t, site.owner.gpa)[0] = 1
+                drop_translation(cpu, t, site.owner)
+                new_generation(cpu)
+        if site.span:
+            # the window does not fit this time: go on without any
+            if site.owner.twin != cython.NULL:
+                cpu.first = cython.NULL
+                return restore(cpu, t, site, site.owner.twin.offsets[site.index])
+            t.wants_twin = site.owner
     return interpret_site(cpu, t, site)

@@ -109,7 +109,8 @@ def put_copy(b: BuilderP, low: LoweringP) -> cython.bint:
             b, operand_bytes(i, low), low.memory & ROLE_WRITE, 16 if low.attr & LOWERING_ALIGNED else 0
         )
         if is_in_memory(b, reg) and low.reg and target.index == b.s0:
-            put_lea(e, FORM_W, b.s1, b.s1, b.s0, 0, 0)
+            put_lea(e, FORM_W, b.s1, target.base, b.s0, 0, target.disp)
+            b.is_s1_used = 1
             target = memory_operand(b.s1, NO_REG, 0, 0)
         host = load_in_place(b, reg, low.reg, reg_is_byte, b.s0)
         prepare_flags(b, low)

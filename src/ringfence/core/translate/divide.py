@@ -28,6 +28,7 @@ from cython.cimports.ringfence.core.translate.operand import load_in_place
 from cython.cimports.ringfence.core.translate.probe import can_probe, put_probe
 from cython.cimports.ringfence.core.translate.sites import later_site, new_site
 from cython.cimports.ringfence.core.translate.translation import SITE_INTERPRET, SiteP
+from cython.cimports.ringfence.core.translate.windows import has_open_window
 from cython.cimports.ringfence.core.x86.state import INSTR_MEMORY, RAX, RDX, InstrP
 
 CC_BE = cython.declare(cython.int, 6)
@@ -54,10 +55,12 @@ def put_divide(b: BuilderP, low: LoweringP) -> cython.bint:
         b.flags = FLAGS_SAVED
         divisor = load_in_place(b, i.rm, low.rm, False, b.s0)
     site = new_site(b, SITE_INTERPRET)
+    site.may_resume = not has_open_window(b)
     if low.kind == KIND_DIVIDE:
         put_rr(e, form, 0x3B, RDX, divisor)
         later_site(b, put_forward_branch(e, CC_AE), site)
     else:
+        b.is_s1_used = 1
         put_rr(e, form, 0x89, RAX, b.s1)
         put_rr(e, form, 0xC1, 7, b.s1)  # sar
         put8(e, 63 if form else 31)

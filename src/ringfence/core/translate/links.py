@@ -45,8 +45,9 @@ def find_translation(cpu: CpuP, t: TranslatorP, gpa: uint64_t, rip: uint64_t) ->
 @cython.exceptval(check=False)
 def insert_translation(cpu: CpuP, t: TranslatorP, translation: TranslationP) -> cython.void:
     at: uint32_t = bucket(translation.gpa, translation.rip, translation.context)
-    translation.hash_next = t.buckets[at]
-    t.buckets[at] = translation
+    if not translation.is_twin:
+        translation.hash_next = t.buckets[at]
+        t.buckets[at] = translation
     at = (translation.gpa >> 12) & (PAGE_LISTS - 1)
     translation.page_next = t.pages[at]
     t.pages[at] = translation
@@ -116,10 +117,15 @@ def drop_translation(cpu: CpuP, t: TranslatorP, translation: TranslationP) -> cy
         exit = exit.sibling
     while translation.incoming != cython.NULL:
         unlink_exit(t, translation.incoming)
-    link = cython.address(t.buckets[bucket(translation.gpa, translation.rip, translation.context)])
-    while link[0] != translation:
-        link = cython.address(link[0].hash_next)
-    link[0] = translation.hash_next
+    if translation.is_twin:
+        translation.twin.twin = cython.NULL
+    else:
+        if translation.twin != cython.NULL:
+            drop_translation(cpu, t, translation.twin)
+        link = cython.address(t.buckets[bucket(translation.gpa, translation.rip, translation.context)])
+        while link[0] != translation:
+            link = cython.address(link[0].hash_next)
+        link[0] = translation.hash_next
     link = cython.address(t.pages[(translation.gpa >> 12) & (PAGE_LISTS - 1)])
     while link[0] != translation:
         link = cython.address(link[0].page_next)

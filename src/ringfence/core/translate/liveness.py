@@ -24,8 +24,7 @@ from cython.cimports.ringfence.core.translate.lowering import (
     LoweringP,
     lowering_of,
 )
-from cython.cimports.ringfence.core.x86.blocks import BlockCacheP
-from cython.cimports.ringfence.core.x86.code_pages import bucket_of
+from cython.cimports.ringfence.core.x86.blocks import known_block
 from cython.cimports.ringfence.core.x86.decode import entry_info
 from cython.cimports.ringfence.core.x86.decode_table import ATTRIBUTE_END
 from cython.cimports.ringfence.core.x86.state import INSTR_MEMORY, BlockP, InstrP
@@ -79,9 +78,7 @@ def live_at(b: BuilderP, rip: uint64_t) -> cython.int:
     if (rip ^ b.out.rip) >> 12 or b.t.exact_flags or not b.out.is_linkable:
         return FLAGS_ALL
     gpa = (b.out.gpa & ~cython.cast(uint64_t, 0xFFF)) | (rip & 0xFFF)
-    block = cython.cast(BlockCacheP, b.cpu.blocks).buckets[bucket_of(gpa, b.block.key >> 48)]
-    while block != cython.NULL and (block.key != gpa | (b.block.key >> 48) << 48 or block.gpa2):
-        block = block.hash_next
+    block = known_block(b.cpu, gpa)
     if block == cython.NULL:
         return FLAGS_ALL
     end = gpa & 0xFFF

@@ -43,6 +43,7 @@ cdef enum LoweringAttr:
     LOWERING_VECTOR = 1         # x87, MMX or vector registers
     LOWERING_ALIGNED = 2        # its memory operand must be aligned
     LOWERING_CONDITIONAL = 4    # it may leave flags (or a register) as they were
+    LOWERING_IMPLICIT = 8       # it writes RAX, RCX or RDX without naming them
 
 cdef struct Lowering:
     uint8_t kind

@@ -75,6 +75,8 @@ cdef inline int load_in_place(Builder* b, int reg, int role, bint is_byte, int s
     """The host register for guest register `reg`: loaded into `scratch` if it lives in memory."""
     if role == 0 or not is_in_memory(b, reg):
         return reg
+    if scratch == b.s1:
+        b.is_s1_used = 1
     if not loses_whole(b.i, role, is_byte):
         put_load(&b.e, scratch, guest_register(b, reg))
     return scratch

@@ -18,7 +18,10 @@ import cython
 from cython.cimports.libc.stdint import int64_t, uint32_t, uint64_t
 from cython.cimports.ringfence.core.translate.builder import (
     FLAGS_SAVED,
+    Access,
+    AccessP,
     BuilderP,
+    WindowP,
     fetch_register,
     is_in_memory,
 )
@@ -45,11 +48,25 @@ from cython.cimports.ringfence.core.translate.encode import (
 )
 from cython.cimports.ringfence.core.translate.flags_state import save_flags
 from cython.cimports.ringfence.core.translate.sites import later_site, new_site
-from cython.cimports.ringfence.core.translate.translation import IMMEDIATE_ADDRESS, OPERAND_ADDRESS, SITE_MEMORY, SiteP
+from cython.cimports.ringfence.core.translate.translation import (
+    IMMEDIATE_ADDRESS,
+    OPERAND_ADDRESS,
+    SITE_MEMORY,
+    SiteP,
+    is_slotless,
+)
+from cython.cimports.ringfence.core.translate.slots import put_slot_lookup
+from cython.cimports.ringfence.core.translate.windows import (
+    find_window,
+    has_open_window,
+    plan_window,
+    window_operand,
+)
 from cython.cimports.ringfence.core.x86.state import (
     BLOCK_RIP,
     EA_BASE64,
     EA_FLAT32,
+    EA_FLAT64,
     EA_GENERAL,
     PAGE_BYTES,
     TLB_ENTRIES,
@@ -75,6 +92,7 @@ def memory_site(b: BuilderP, size: cython.int, is_write: cython.int) -> SiteP:
     site.is_write = 1 if is_write else 0
     site.size = size
     site.base = OPERAND_ADDRESS
+    site.may_resume = not has_open_window(b)
     return site
 
 
@@ -100,6 +118,7 @@ def put_probe_constant(
         put_op(e, FORM_W, 0x39, b.s0, cython.address(tag))
     later_site(b, put_forward_branch(e, CC_NE), site)
     put_load(e, b.s1, cython.address(entry.host_page))
+    b.is_s1_used = 1
     return memory_operand(b.s1, NO_REG, 0, la & 0xFFF)
 
 
@@ -135,14 +154,14 @@ def put_address(b: BuilderP) -> cython.void:
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-def put_probe_linear(
-    b: BuilderP, base: cython.int, disp: int64_t, size: cython.int, is_write: cython.int, is_aligned: cython.int,
-    site: SiteP,
-) -> Operand:  # fmt: skip
-    """The probe proper: the linear address is in s0. ``base`` + ``disp`` is the same address, or NO_REG."""
+def put_lookup(
+    b: BuilderP, size: cython.int, is_write: cython.int, alignment: cython.int, site: SiteP
+) -> cython.void:
+    """s1 = the byte offset of the TLB entry for the linear address in s0, s0 = its offset in the page."""
     e: EmitterP = cython.address(b.e)
     array: cython.pointer(TlbEntry) = b.tlb_write if is_write else b.tlb_read
-    field: Operand
+    tag: Operand
+    b.is_s1_used = 1
     if b.t.has_bmi2:
         # rorx s1, s0, 7
         put8(e, 0xC4)
@@ -157,36 +176,111 @@ def put_probe_linear(
         put8(e, 7)
     put_rr(e, 0, 0x81, 4, b.s1)
     put32(e, (TLB_ENTRIES - 1) * cython.sizeof(TlbEntry))
-    field = absolute(cython.address(array.tag))
-    field.index = b.s1
-    put_op(e, FORM_W, 0x2B, b.s0, cython.address(field))
-    if is_aligned:
+    tag = absolute(cython.address(array.tag))
+    tag.index = b.s1
+    put_op(e, FORM_W, 0x2B, b.s0, cython.address(tag))
+    if alignment:
         put_rr(e, FORM_W, 0xF7, 0, b.s0)
-        put32(e, ~cython.cast(int64_t, 0xFFF & ~(is_aligned - 1)))
+        put32(e, ~cython.cast(int64_t, 0xFFF & ~(alignment - 1)))
         later_site(b, put_forward_branch(e, CC_NE), site)
-    else:
+    if alignment < size:
         put_rr(e, FORM_W, 0x81, 7, b.s0)
         put32(e, PAGE_BYTES - size)
         later_site(b, put_forward_branch(e, CC_A), site)
-    if base != NO_REG:
-        field = absolute(cython.address(array.addend))
-        field.index = b.s1
-        put_op(e, FORM_W, 0x8B, b.s1, cython.address(field))
-        return memory_operand(base, b.s1, 0, disp)
-    field = absolute(cython.address(array.host_page))
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def put_entry_field(b: BuilderP, to: cython.int, is_write: cython.int, is_addend: cython.bint) -> cython.void:
+    """``to`` = the entry's addend, or the host address of its page."""
+    array: cython.pointer(TlbEntry) = b.tlb_write if is_write else b.tlb_read
+    field: Operand = absolute(
+        cython.address(array.addend) if is_addend else cython.address(array.host_page)
+    )
     field.index = b.s1
-    put_op(e, FORM_W, 0x8B, b.s1, cython.address(field))
+    put_op(cython.address(b.e), FORM_W, 0x8B, to, cython.address(field))
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def put_probe_linear(
+    b: BuilderP, size: cython.int, is_write: cython.int, alignment: cython.int, site: SiteP
+) -> Operand:
+    """The access to the linear address in s0."""
+    put_lookup(b, size, is_write, alignment, site)
+    put_entry_field(b, b.s1, is_write, False)
     return memory_operand(b.s1, b.s0, 0, 0)
 
 
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-def put_probe(b: BuilderP, size: cython.int, is_write: cython.int, is_aligned: cython.int) -> Operand:
-    """``is_aligned`` is 0, or the alignment in bytes that the operand must have."""
+def put_access(b: BuilderP, access: AccessP, base: cython.int) -> Operand:
+    """An access by registers that are in their places; ``base`` is the call-out's."""
+    e: EmitterP = cython.address(b.e)
+    window: WindowP = find_window(b, access)
+    site: SiteP
+    low: int64_t = access.disp
+    size: cython.int = access.size
+    if window != cython.NULL:
+        return window_operand(b, window, access)
+    save_flags(b, b.live_in[b.index])
+    b.flags = FLAGS_SAVED
+    site = memory_site(b, access.size, access.is_write)
+    site.base = base
+    site.disp = cython.cast(cython.int, access.disp)
+    window = plan_window(b, access)
+    if window != cython.NULL:
+        low = window.low
+        size = cython.cast(cython.int, window.high - window.low)
+        site.may_resume = 0
+        if window.is_write and not access.is_write:
+            site.reads_first = 1
+            site.is_write = 1
+        access.is_write = window.is_write
+        site.low = cython.cast(cython.int, low - access.disp)
+        site.span = size
+    put_lea(e, FORM_W, b.s0, CONTEXT if access.base == NO_REG else access.base, access.index, access.scale, low)
+    if b.is_hot and not is_slotless(b.t, b.out.gpa + b.i.offset)[0]:
+        put_slot_lookup(b, access, low, size, NO_REG if window == cython.NULL else window.holder, site)
+    else:
+        put_lookup(b, size, access.is_write, access.alignment, site)
+        if window == cython.NULL:
+            put_entry_field(b, b.s1, access.is_write, access.index == NO_REG)
+        else:
+            put_entry_field(b, window.holder, access.is_write, True)
+    if window != cython.NULL:
+        # the window in s1 is open from now on
+        b.is_s1_used = window.holder != b.s1
+        return window_operand(b, window, access)
+    if access.index == NO_REG:
+        return memory_operand(access.base, b.s1, 0, access.disp)
+    return memory_operand(b.s1, b.s0, 0, 0)
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def put_probe(b: BuilderP, size: cython.int, is_write: cython.int, alignment: cython.int) -> Operand:
+    """``alignment`` is 0, or what the operand must have."""
     i: InstrP = b.i
     site: SiteP
+    access: Access
     la: uint64_t
+    if (
+        i.ea_form == EA_FLAT64 and i.base != BLOCK_RIP and not is_in_memory(b, i.base)
+        and not is_in_memory(b, i.index) and (i.base != ZERO or i.index != ZERO)
+    ):  # fmt: skip
+        access.base = NO_REG if i.base == ZERO else cython.cast(cython.int, i.base)
+        access.index = NO_REG if i.index == ZERO else cython.cast(cython.int, i.index)
+        access.scale = i.scale
+        access.disp = i.disp
+        access.size = size
+        access.is_write = 1 if is_write else 0
+        access.alignment = alignment
+        return put_access(b, cython.address(access), OPERAND_ADDRESS)
     save_flags(b, b.live_in[b.index])
     b.flags = FLAGS_SAVED
     if (i.base == BLOCK_RIP or i.base == ZERO) and i.index == ZERO and i.ea_form != EA_BASE64:
@@ -195,13 +289,11 @@ def put_probe(b: BuilderP, size: cython.int, is_write: cython.int, is_aligned: c
             la += b.out.rip
         if i.ea_form == EA_FLAT32:
             la = cython.cast(uint32_t, la)
-        if (la & 0xFFF) + size <= PAGE_BYTES and (not is_aligned or la & (is_aligned - 1) == 0):
+        if (la & 0xFFF) + size <= PAGE_BYTES and (not alignment or la & (alignment - 1) == 0):
             return put_probe_constant(b, la, size, is_write, OPERAND_ADDRESS)
     site = memory_site(b, size, is_write)
     put_address(b)
-    if i.ea_form == 0 and i.index == ZERO and i.base < 16 and not is_in_memory(b, i.base):
-        return put_probe_linear(b, i.base, i.disp, size, is_write, is_aligned, site)
-    return put_probe_linear(b, NO_REG, 0, size, is_write, is_aligned, site)
+    return put_probe_linear(b, size, is_write, alignment, site)
 
 
 @cython.cfunc
@@ -211,13 +303,23 @@ def put_probe_at(
     b: BuilderP, base: cython.int, disp: cython.int, size: cython.int, is_write: cython.int
 ) -> Operand:
     site: SiteP
+    access: Access
+    if b.is_64:
+        access.base = base
+        access.index = NO_REG
+        access.scale = 0
+        access.disp = disp
+        access.size = size
+        access.is_write = 1 if is_write else 0
+        access.alignment = 0
+        return put_access(b, cython.address(access), base)
     save_flags(b, b.live_in[b.index])
     b.flags = FLAGS_SAVED
     site = memory_site(b, size, is_write)
     site.base = base
     site.disp = disp
-    put_lea(cython.address(b.e), FORM_W if b.is_64 else 0, b.s0, base, NO_REG, 0, disp)
-    return put_probe_linear(b, base if b.is_64 else NO_REG, disp, size, is_write, 0, site)
+    put_lea(cython.address(b.e), 0, b.s0, base, NO_REG, 0, disp)
+    return put_probe_linear(b, size, is_write, 0, site)
 
 
 @cython.cfunc
@@ -233,4 +335,4 @@ def put_probe_offset(b: BuilderP, la: uint64_t, size: cython.int, is_write: cyth
     site = memory_site(b, size, is_write)
     site.base = IMMEDIATE_ADDRESS
     put_constant(cython.address(b.e), b.s0, la)
-    return put_probe_linear(b, NO_REG, 0, size, is_write, 0, site)
+    return put_probe_linear(b, size, is_write, 0, site)

@@ -2,13 +2,14 @@
 
 Only R8 to R15 are candidates, for the others are implicit operands of some instruction. A block takes
 the two that it uses least; it keeps to the canonical pair unless another saves several accesses, for
-an edge between two maps costs two loads and two stores.
+an edge between two maps costs loads and stores. A loop also takes those that it does not use at all.
 """
 
 import cython
-from cython.cimports.ringfence.core.translate.builder import BuilderP, guest_register
-from cython.cimports.ringfence.core.translate.encode import EmitterP, put_load, put_store
-from cython.cimports.ringfence.core.translate.lowering import LoweringP, lowering_of
+from cython.cimports.libc.stdint import uint64_t
+from cython.cimports.ringfence.core.translate.builder import HOLDER_LIMIT, BuilderP, guest_register, rip_after
+from cython.cimports.ringfence.core.translate.encode import put_load, put_store
+from cython.cimports.ringfence.core.translate.lowering import KIND_BRANCH, KIND_JUMP, LoweringP, lowering_of
 from cython.cimports.ringfence.core.translate.register_map import GAIN
 from cython.cimports.ringfence.core.translate.translation import CANONICAL
 from cython.cimports.ringfence.core.x86.decode import entry_info
@@ -19,45 +20,62 @@ from cython.cimports.ringfence.core.x86.state import INSTR_MEMORY, InstrP
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
+def put_change(b: BuilderP, old: cython.int, new: cython.int) -> cython.void:
+    """Registers from where the map ``old`` has them to where ``new`` has them."""
+    reg: cython.int
+    for reg in range(8, 16):
+        if (new & ~old) >> (reg - 8) & 1:
+            put_store(cython.address(b.e), reg, guest_register(b, reg))
+    for reg in range(8, 16):
+        if (old & ~new) >> (reg - 8) & 1:
+            put_load(cython.address(b.e), reg, guest_register(b, reg))
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
 def put_to_canonical(b: BuilderP) -> cython.void:
-    """From the translation's own register map to the canonical one."""
-    e: EmitterP = cython.address(b.e)
-    first: cython.int = CANONICAL & 15
-    second: cython.int = CANONICAL >> 4
-    if b.s0 != first and b.s1 != first:
-        put_store(e, first, guest_register(b, first))
-    if b.s0 != second and b.s1 != second:
-        put_store(e, second, guest_register(b, second))
-    if b.s0 != first and b.s0 != second:
-        put_load(e, b.s0, guest_register(b, b.s0))
-    if b.s1 != first and b.s1 != second:
-        put_load(e, b.s1, guest_register(b, b.s1))
+    put_change(b, b.out.map, CANONICAL)
 
 
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
 def put_from_canonical(b: BuilderP) -> cython.void:
-    e: EmitterP = cython.address(b.e)
-    first: cython.int = CANONICAL & 15
-    second: cython.int = CANONICAL >> 4
-    if b.s0 != first and b.s0 != second:
-        put_store(e, b.s0, guest_register(b, b.s0))
-    if b.s1 != first and b.s1 != second:
-        put_store(e, b.s1, guest_register(b, b.s1))
-    if b.s0 != first and b.s1 != first:
-        put_load(e, first, guest_register(b, first))
-    if b.s0 != second and b.s1 != second:
-        put_load(e, second, guest_register(b, second))
+    put_change(b, CANONICAL, b.out.map)
 
 
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
 def use_map(b: BuilderP, map: cython.int) -> cython.void:
-    b.s0 = map & 15
-    b.s1 = map >> 4
-    b.in_memory = 1 << b.s0 | 1 << b.s1 if b.is_64 else 0
+    reg: cython.int
+    b.holder_count = 0
+    b.s0 = b.s1 = -1
+    b.in_memory = map << 8 if b.is_64 else 0
+    for reg in range(8, 16):
+        if map >> (reg - 8) & 1:
+            if b.s0 < 0:
+                b.s0 = reg
+            elif b.s1 < 0:
+                b.s1 = reg
+            else:
+                b.holders[b.holder_count] = reg
+                b.holder_count += 1
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def is_loop(b: BuilderP) -> cython.bint:
+    """Whether the block branches to its own start."""
+    k: cython.int
+    for k in range(b.count):
+        b.i = cython.address(b.block.first[k])
+        if lowering_of(b.i.entry).kind == KIND_BRANCH or lowering_of(b.i.entry).kind == KIND_JUMP:
+            if rip_after(b) + cython.cast(uint64_t, b.i.imm) == b.out.rip:
+                return True
+    return False
 
 
 @cython.cfunc
@@ -68,6 +86,8 @@ def choose_map(b: BuilderP) -> cython.int:
     k: cython.int
     first: cython.int = 8
     second: cython.int
+    map: cython.int
+    spare: cython.int = 0
     i: InstrP
     low: LoweringP
     info: EntryInfoP
@@ -96,8 +116,13 @@ def choose_map(b: BuilderP) -> cython.int:
     for k in range(second + 1, 16):
         if k != first and uses[k] < uses[second]:
             second = k
-    if uses[CANONICAL & 15] + uses[CANONICAL >> 4] <= uses[first] + uses[second] + GAIN:
-        return CANONICAL
-    if first < second:
-        return first | second << 4
-    return second | first << 4
+    map = CANONICAL
+    if uses[10] + uses[11] > uses[first] + uses[second] + GAIN:
+        map = 1 << (first - 8) | 1 << (second - 8)
+    if is_loop(b):
+        # what a loop does not use can hold TLB entries: entering and leaving it pays once
+        for k in range(8, 16):
+            if uses[k] == 0 and spare < HOLDER_LIMIT and not map >> (k - 8) & 1:
+                map |= 1 << (k - 8)
+                spare += 1
+    return map

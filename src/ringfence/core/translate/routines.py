@@ -52,7 +52,7 @@ MXCSR_DEFAULT = cython.declare(uint32_t, 0x1F80)
 def put_registers_away(e: EmitterP, cpu: CpuP, map: cython.int) -> cython.void:
     reg: cython.int
     for reg in range(16):
-        if reg != map & 15 and reg != map >> 4:
+        if not (map << 8) >> reg & 1:
             put_store(e, reg, cython.address(cpu.a.regs[reg]))
 
 
@@ -119,7 +119,7 @@ def put_return(e: EmitterP) -> cython.void:
 @cython.exceptval(check=False)
 def open_emitter(t: TranslatorP, e: EmitterP) -> cython.void:
     e.start = t.code.writable
-    # SAFETY: all routines of all 28 maps together are shorter than ROUTINE_BYTES
+    # SAFETY: the routines of a map are shorter than ROUTINE_BYTES / 256
     e.at = e.start + t.routine_used
 
 
@@ -195,6 +195,9 @@ def ensure_map(cpu: CpuP, t: TranslatorP, map: cython.int) -> cython.void:
     put_jump(cython.address(e), t.leave_saved)
     t.callout[map] = position(cython.address(e))
     put_registers_away(cython.address(e), cpu, map)
+    for reg in range(8, 16):
+        if (map << 8) >> reg & 1:
+            put_store(cython.address(e), reg, cython.address(cpu.held[reg & 7]))
     put_load(cython.address(e), RSP, cython.address(cpu.host_rsp))
     skip = put_vector_test(cython.address(e), cpu)
     put_vector_save(cython.address(e), cpu)
@@ -216,7 +219,10 @@ def ensure_map(cpu: CpuP, t: TranslatorP, map: cython.int) -> cython.void:
     put8(cython.address(e), 0x7F)
     put8(cython.address(e), 0x9E)  # sahf
     for reg in range(16):
-        if reg != map & 15 and reg != map >> 4:
+        if (map << 8) >> reg & 1:
+            # scratch, or the addend of a TLB entry
+            put_load(cython.address(e), reg, cython.address(cpu.held[reg & 7]))
+        else:
             put_load(cython.address(e), reg, cython.address(cpu.a.regs[reg]))
     field = absolute(cython.address(cpu.jump_target))
     put_op(cython.address(e), 0, 0xFF, 4, cython.address(field))

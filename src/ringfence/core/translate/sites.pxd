@@ -1,9 +1,11 @@
 # Call-outs and exits of a translation in the making.
 from libc.stdint cimport uint64_t, uint8_t
-from ringfence.core.translate.builder cimport Builder
+from ringfence.core.translate.builder cimport Builder, Stub
 from ringfence.core.translate.encode cimport Operand
 from ringfence.core.translate.translation cimport Exit, Site
 
+cdef Stub* new_stub(Builder* b, uint8_t* field) noexcept nogil
+cdef void put_site_address(Builder* b, void* record) noexcept nogil
 cdef Site* new_site(Builder* b, int kind) noexcept nogil
 cdef Exit* new_exit(Builder* b, uint64_t rip, int charge) noexcept nogil
 # `field` is a jump or branch to code that is emitted after the block.

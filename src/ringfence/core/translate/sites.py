@@ -4,7 +4,7 @@ import cython
 from cython.cimports.libc.stdint import int64_t, uint8_t, uint32_t, uint64_t
 from cython.cimports.libc.string import memset
 from cython.cimports.ringfence.core.translate.arena import take
-from cython.cimports.ringfence.core.translate.builder import FLAGS_IN_HOST, STUB_LIMIT, BuilderP, Stub
+from cython.cimports.ringfence.core.translate.builder import FLAGS_IN_HOST, STUB_LIMIT, BuilderP, StubP
 from cython.cimports.ringfence.core.translate.encode import (
     CC_NE,
     CC_S,
@@ -25,6 +25,7 @@ from cython.cimports.ringfence.core.translate.encode import (
 )
 from cython.cimports.ringfence.core.translate.flags_state import save_flags
 from cython.cimports.ringfence.core.translate.register_map import put_to_canonical
+from cython.cimports.ringfence.core.translate.slots import put_slot_stub
 from cython.cimports.ringfence.core.translate.translation import CANONICAL, SITE_EXIT, SITE_LEAVE, Exit, ExitP, Site, SiteP
 from cython.cimports.ringfence.core.x86.decode import entry_info
 from cython.cimports.ringfence.core.x86.decode_table import ATTRIBUTE_END
@@ -41,6 +42,7 @@ def new_site(b: BuilderP, kind: cython.int) -> SiteP:
     site.owner = b.out
     site.index = b.index
     site.instr = b.i[0]
+    site.may_resume = 1
     site.ends = entry_info(b.i.entry).attributes & ATTRIBUTE_END != 0 or kind == SITE_LEAVE
     return site
 
@@ -65,8 +67,8 @@ def new_exit(b: BuilderP, rip: uint64_t, charge: cython.int) -> ExitP:
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-def new_stub(b: BuilderP, field: cython.pointer(uint8_t)) -> cython.pointer(Stub):
-    stub: cython.pointer(Stub) = cython.address(b.stubs[b.stub_count])
+def new_stub(b: BuilderP, field: cython.pointer(uint8_t)) -> StubP:
+    stub: StubP = cython.address(b.stubs[b.stub_count])
     if b.stub_count < STUB_LIMIT - 1:
         b.stub_count += 1
     else:
@@ -76,6 +78,8 @@ def new_stub(b: BuilderP, field: cython.pointer(uint8_t)) -> cython.pointer(Stub
     stub.exit = cython.NULL
     stub.saves_flags = 0
     stub.leaves = 0
+    stub.has_slot = 0
+    stub.second_field = cython.NULL
     return stub
 
 
@@ -90,7 +94,7 @@ def later_site(b: BuilderP, field: cython.pointer(uint8_t), site: SiteP) -> cyth
 @cython.nogil
 @cython.exceptval(check=False)
 def later_leave(b: BuilderP, field: cython.pointer(uint8_t), site: SiteP) -> cython.void:
-    stub: cython.pointer(Stub) = new_stub(b, field)
+    stub: StubP = new_stub(b, field)
     stub.site = site
     stub.leaves = 1
 
@@ -101,7 +105,7 @@ def later_leave(b: BuilderP, field: cython.pointer(uint8_t), site: SiteP) -> cyt
 def later_exit(
     b: BuilderP, field: cython.pointer(uint8_t), exit: ExitP, saves_flags: cython.int
 ) -> cython.void:
-    stub: cython.pointer(Stub) = new_stub(b, field)
+    stub: StubP = new_stub(b, field)
     stub.exit = exit
     stub.saves_flags = saves_flags
 
@@ -224,15 +228,21 @@ def set_resume(b: BuilderP, first_stub: cython.int) -> cython.void:
 @cython.exceptval(check=False)
 def put_stubs(b: BuilderP) -> cython.void:
     e: EmitterP = cython.address(b.e)
-    stub: cython.pointer(Stub)
+    stub: StubP
     k: cython.int
-    for k in range(b.stub_count):
+    k = 0
+    # a slot's stub adds stubs of its own
+    while k < b.stub_count:
         stub = cython.address(b.stubs[k])
-        join(e, stub.field)
-        if stub.exit != cython.NULL:
+        if stub.field != cython.NULL:
+            join(e, stub.field)
+        if stub.has_slot:
+            put_slot_stub(b, stub)
+        elif stub.exit != cython.NULL:
             b.flags = FLAGS_IN_HOST
             save_flags(b, stub.saves_flags)
             put_exit(b, stub.exit)
         else:
             put_site_address(b, stub.site)
             put_jump(e, b.t.leave[b.out.map] if stub.leaves else b.t.callout[b.out.map])
+        k += 1

@@ -1,18 +1,19 @@
 # Translated blocks and the places where they leave or call out; one Translator for each vCPU.
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 from ringfence.core.host.code_buffer cimport CodeBuffer
-from ringfence.core.x86.state cimport Cpu, Instr
+from ringfence.core.x86.state cimport Cpu, Instr, Slot
 
 cdef enum:
-    CANONICAL = 0xBA            # the map in which every canonical entry is: r10 and r11 in memory
+    CANONICAL = 0x0C            # the map in which every canonical entry is: r10 and r11 in memory
     REGIONS = 16
     REGION_CODE_BYTES = 2 << 20
     REGION_DATA_BYTES = 6 << 20
-    ROUTINE_BYTES = 1 << 16     # before the first region: enter, leave, call-outs
-    TRANSLATION_BYTES = 16384   # no translation is longer
-    TRANSLATION_DATA_BYTES = 16384  # nor its sites, exits and itself
+    ROUTINE_BYTES = 1 << 18     # before the first region: enter, leave, call-outs
+    TRANSLATION_BYTES = 32768   # no translation is longer
+    TRANSLATION_DATA_BYTES = 32768  # nor its sites, exits and itself
     TRANSLATION_BUCKETS = 32768
     PAGE_LISTS = 8192
+    UNMERGED_MISSES = 64        # of a window that reads first, before its block does without
     OPERAND_ADDRESS = 255
     IMMEDIATE_ADDRESS = 254     # the instruction's immediate
 
@@ -29,6 +30,7 @@ cdef enum SiteKind:
     SITE_INDIRECT = 4           # a near branch whose target is not in the jump cache
     SITE_POLL = 5               # the budget is used up; the target of an indirect branch is in cpu.spare[0]
     SITE_EXIT = 6               # an Exit (the first word of both says)
+    SITE_SLOT = 7               # a slot has missed often, or the list of slots is full
 
 cdef struct Site:
     uint32_t kind
@@ -37,11 +39,20 @@ cdef struct Site:
     Instr instr
     uint32_t retry              # code offsets
     uint32_t resume
+    uint32_t direct             # where the probe goes on without its slot
     uint8_t is_write            # SITE_MEMORY: the access, of the operand or of base + disp
     uint8_t size
     uint8_t base                # OPERAND_ADDRESS: where the instruction's memory operand is
+    uint8_t reads_first         # a window for writing, but the access itself reads
+    uint8_t may_resume          # after it is interpreted, for no TLB entry is held in a register
     uint8_t ends                # the instruction is a branch: once interpreted, the block is left
     int32_t disp                # SITE_INDIRECT: what the branch has added to RSP
+    uint32_t misses
+    Site* partner               # SITE_SLOT: the site with the slot
+    uint64_t judged             # instructions done when the slot was last asked about
+    Slot slot                   # of hot code: the entry that the probe found last
+    int32_t low                 # a window: [address + low, address + low + span) must be in one page
+    int32_t span
 
 #  A direct branch out of a translation.
 cdef struct Exit:
@@ -70,10 +81,13 @@ cdef struct Translation:
     uint32_t end                # of its code
     uint16_t bytes              # of guest code
     uint16_t count              # instructions
-    uint8_t map
+    uint8_t map                 # bit n: guest register 8 + n lives in memory
     uint8_t is_valid
     uint8_t uses_vector
     uint8_t is_linkable
+    uint8_t is_twin
+    uint8_t is_hot              # its probes have slots
+    uint8_t heat                # samples that fell on it
     uint16_t low                # page offsets of all guest code that it depends on
     uint16_t high
     uint32_t region
@@ -83,6 +97,8 @@ cdef struct Translation:
     Translation* region_next
     Exit* incoming
     Exit* exits
+    Translation* twin           # the same without windows; of a twin, what it is the twin of
+    uint32_t* offsets           # of a twin: where the code of each instruction is
 
 ctypedef Translation* TranslationP
 ctypedef Site* SiteP
@@ -101,6 +117,7 @@ cdef struct TranslatorCounters:
     uint64_t instructions       # translated
     uint64_t guest_bytes
     uint64_t host_bytes
+    uint64_t hot                # translated again with slots
     uint64_t invalidated
     uint64_t evicted_regions
     uint64_t links
@@ -131,6 +148,9 @@ cdef struct Translator:
     uint32_t is_completed       # the instruction of a call-out is done
     uint32_t interpret_next     # the next block is the interpreter's
     int32_t charge              # of the budget, if the running call-out faults
+    Translation* wants_twin
+    uint8_t slotless[4096]      # by gpa of the instruction: its slot missed too often
+    uint8_t unmerged[4096]      # by gpa of a block: what it reads is often not writable, so probe writes apart
     Instr pair[2]               # the instruction of a call-out, and what follows it
     Region regions[16]
     Translation* buckets[32768]
@@ -142,3 +162,9 @@ ctypedef Translator* TranslatorP
 
 cdef inline Translator* translator_of(Cpu* cpu) noexcept nogil:
     return <Translator*>cpu.translator
+
+cdef inline uint8_t* is_slotless(Translator* t, uint64_t gpa) noexcept nogil:
+    return &t.slotless[(gpa ^ gpa >> 12) & 4095]
+
+cdef inline uint8_t* is_unmerged(Translator* t, uint64_t gpa) noexcept nogil:
+    return &t.unmerged[(gpa ^ gpa >> 12) & 4095]

@@ -96,6 +96,7 @@ def translator_counters(cpu: CpuP) -> dict:
         "translated_instructions": c.instructions,
         "translated_guest_bytes": c.guest_bytes,
         "translated_host_bytes": c.host_bytes,
+        "translations_hot": c.hot,
         "translations_invalidated": c.invalidated,
         "translation_regions_evicted": c.evicted_regions,
         "translation_links": c.links,
@@ -107,4 +108,5 @@ def translator_counters(cpu: CpuP) -> dict:
         "callouts_interpret": c.callouts[1],
         "callouts_leave": c.callouts[2],
         "callouts_vector": c.callouts[3],
+        "callouts_slot": c.callouts[7],
     }

@@ -66,7 +66,8 @@ def put_copy_vex(b: BuilderP, low: LoweringP) -> cython.bint:
             return False
         target = put_probe(b, operand_bytes(i, low), low.memory & ROLE_WRITE, low.size if low.attr & LOWERING_ALIGNED else 0)
         if spilled and target.index == b.s0:
-            put_lea(e, FORM_W, b.s1, b.s1, b.s0, 0, 0)
+            put_lea(e, FORM_W, b.s1, target.base, b.s0, 0, target.disp)
+            b.is_s1_used = 1
             target = memory_operand(b.s1, NO_REG, 0, 0)
         return finish_vex(b, low, cython.address(target), reg, vvvv, maps, last, b.s0, b.s0)
     if low.rm and is_in_memory(b, i.rm):

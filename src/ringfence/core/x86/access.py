@@ -33,7 +33,7 @@ from cython.cimports.ringfence.core.x86.state import (
     CpuP,
     TlbEntry,
 )
-from cython.cimports.ringfence.core.x86.walk import Walk, walk
+from cython.cimports.ringfence.core.x86.walk import Walk, WalkP, walk
 
 PAGE_MASK = cython.declare(uint64_t, 0xFFF)
 
@@ -48,14 +48,29 @@ def is_canonical(cpu: CpuP, la: uint64_t) -> cython.bint:
 
 
 @cython.cfunc
+@cython.inline
+@cython.nogil
+@cython.exceptval(check=False)
+def fill_entry(
+    cpu: CpuP, la: uint64_t, view: cython.int, access: cython.int, region: RegionP, found: WalkP
+) -> cython.void:
+    entry: cython.pointer(TlbEntry) = cython.address(cpu.tlb[view][access][(la >> 12) & (TLB_ENTRIES - 1)])
+    entry.tag = la & ~PAGE_MASK
+    # SAFETY: the host page of a region of guest RAM or ROM (ROM only in the read array)
+    entry.host_page = cython.cast(uint64_t, region.host) + (found.gpa - region.gpa)
+    entry.addend = entry.host_page - entry.tag
+    entry.page = found.gpa | found.attr
+
+
+@cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
 def page_of(cpu: CpuP, la: uint64_t, access: cython.int, view: cython.int) -> uint64_t:
     """Guest-physical address of ``la``; fills the TLB where the page is plain RAM. May fault."""
     found: Walk
     region: RegionP
-    entry: cython.pointer(TlbEntry)
     page: uint64_t
+    may_write: cython.bint
     if cpu.a.msr.efer & EFER_LMA:
         # compatibility mode too: its tables may lie anywhere, its own addresses are cut already
         if not is_canonical(cpu, la):
@@ -74,16 +89,14 @@ def page_of(cpu: CpuP, la: uint64_t, access: cython.int, view: cython.int) -> ui
         page = (found.gpa - region.gpa) >> 12
         if found.attr & TLB_LARGE:
             cpu.large_pages_seen = 1
-        if access == ACCESS_WRITE:
-            if region.is_rom or region.flags[page] & PAGE_HAS_CODE:
-                return found.gpa | (la & PAGE_MASK)
+        # a page that may be written may be read, and one that is dirty already may be written again
+        may_write = access == ACCESS_WRITE or found.may_write
+        may_write = may_write and not region.is_rom and not region.flags[page] & PAGE_HAS_CODE
+        if may_write:
             region.flags[page] |= PAGE_DIRTY
-        entry = cython.address(cpu.tlb[view][access][(la >> 12) & (TLB_ENTRIES - 1)])
-        entry.tag = la & ~PAGE_MASK
-        # SAFETY: the host page of a region of guest RAM or ROM (ROM only in the read array)
-        entry.addend = cython.cast(uint64_t, region.host) + (page << 12) - entry.tag
-        entry.host_page = entry.tag + entry.addend
-        entry.page = found.gpa | found.attr
+            fill_entry(cpu, la, view, ACCESS_WRITE, region, cython.address(found))
+        if access == ACCESS_READ or may_write:
+            fill_entry(cpu, la, view, ACCESS_READ, region, cython.address(found))
     return found.gpa | (la & PAGE_MASK)
 
 

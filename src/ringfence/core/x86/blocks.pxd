@@ -24,6 +24,7 @@ ctypedef BlockCache* BlockCacheP
 cdef BlockCache* new_block_cache() noexcept
 cdef void free_block_cache(BlockCache* cache) noexcept
 cdef Block* lookup_block(Cpu* cpu) noexcept nogil
+cdef Block* known_block(Cpu* cpu, uint64_t gpa) noexcept nogil
 cdef void note_jump(Cpu* cpu, Block* block) noexcept nogil
 cdef void fall_through(Cpu* cpu, Instr* i) noexcept nogil
 cdef Block* step_block(Cpu* cpu) noexcept nogil

@@ -140,6 +140,21 @@ def lookup_block(cpu: CpuP) -> BlockP:
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
+def known_block(cpu: CpuP, gpa: uint64_t) -> BlockP:
+    """The block decoded for the current mode at ``gpa``, within one page; or NULL."""
+    cache: BlockCacheP = cython.cast(BlockCacheP, cpu.blocks)
+    mode: uint32_t = cpu.mode & ~(MODE_USER | MODE_STACK32)
+    block: BlockP = cache.buckets[bucket_of(gpa, mode)]
+    while block != cython.NULL and (
+        block.key != gpa | (cython.cast(uint64_t, mode) << 48) or block.gpa2 != 0
+    ):
+        block = block.hash_next
+    return block
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
 def note_jump(cpu: CpuP, block: BlockP) -> cython.void:
     """From now on a jump to cpu.a.rip goes straight to ``block``."""
     rip: uint64_t = cpu.a.rip

@@ -264,6 +264,18 @@ cdef struct JumpEntry:
     Instr* first
     uint64_t pad
 
+#  The TLB entry that one place in translated code used last. Slots that hold something are listed,
+#  so that a flush of the TLB empties them.
+cdef struct Slot:
+    uint64_t tag                # as in TlbEntry; NO_PAGE: empty
+    uint64_t addend
+    uint64_t host_page
+    uint32_t is_listed
+    int32_t credit              # misses until it is asked whether the slot is of any use
+
+cdef enum:
+    SLOT_LIMIT = 4096
+
 #  The translator's jump cache. `tag` is a RIP XOR Cpu.jump_key, so that a change of mode or of
 #  mappings makes every entry miss at once; an address above 2^48 is never entered.
 cdef struct HostJump:
@@ -347,6 +359,9 @@ cdef struct Cpu:
     uint64_t restore            # the routine that goes there
     uint64_t site               # Site* or Exit* that translated code was left by
     uint64_t spare[2]           # operands of one translated instruction
+    uint32_t slot_count
+    uint32_t slots[4096]        # addresses of Slots
+    uint64_t held[8]            # host R8 to R15 that are not the guest's, over a call-out
     uint64_t jump_key           # upper 16 bits: the mode and mappings for which host_jumps holds
     int32_t budgets[4]          # what translated code takes its instructions off: see put_charge()
     uint32_t saved_flags        # SF ZF AF PF CF in byte 1, OF in byte 0

@@ -7,3 +7,4 @@ cdef void flush_page(Cpu* cpu, uint64_t la) noexcept nogil
 cdef void drop_writes(Cpu* cpu, uint64_t gpa) noexcept nogil
 cdef void new_generation(Cpu* cpu) noexcept nogil
 cdef void empty_host_jumps(Cpu* cpu) noexcept nogil
+cdef void empty_slots(Cpu* cpu) noexcept nogil

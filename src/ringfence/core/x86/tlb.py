@@ -2,7 +2,7 @@
 AC set) and for reads and writes, so that SMAP, SMEP and U/S are decided when an entry is filled.
 
 An empty entry holds the tag of another index and so can never match. Every flush starts a new
-generation, which makes all entries of the jump cache stale at once.
+generation, which makes all entries of the jump cache stale at once, and empties the slots of translated code.
 """
 
 import cython
@@ -13,6 +13,7 @@ from cython.cimports.ringfence.core.x86.state import (
     TLB_GLOBAL,
     TLB_LARGE,
     CpuP,
+    Slot,
     TlbEntry,
     set_jump_key,
 )
@@ -53,6 +54,21 @@ def empty_host_jumps(cpu: CpuP) -> cython.void:
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
+def empty_slots(cpu: CpuP) -> cython.void:
+    """Forget what translated code remembers of the TLB."""
+    k: cython.uint
+    slot: cython.pointer(Slot)
+    for k in range(cpu.slot_count):
+        slot = cython.cast(cython.pointer(Slot), cython.cast(uint64_t, cpu.slots[k]))
+        # no linear address of an operand lies in the page before the last
+        slot.tag = ~cython.cast(uint64_t, 0x1FFF)
+        slot.is_listed = 0
+    cpu.slot_count = 0
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
 def flush_tlb(cpu: CpuP, keep_global: cython.bint) -> cython.void:
     """Drop every entry, or every one that is not of a global page."""
     view: cython.int
@@ -68,6 +84,7 @@ def flush_tlb(cpu: CpuP, keep_global: cython.bint) -> cython.void:
             entry = cython.address(cpu.tlb_fetch[view][index])
             if not (keep_global and entry.page & TLB_GLOBAL):
                 empty(entry, index)
+    empty_slots(cpu)
     cpu.count.tlb_flushes += 1
     new_generation(cpu)
 
@@ -82,6 +99,7 @@ def flush_page(cpu: CpuP, la: uint64_t) -> cython.void:
     page: uint64_t = la >> 12
     has_large: cython.bint = False
     entry: cython.pointer(TlbEntry)
+    empty_slots(cpu)
     for view in range(6):
         entry = cython.address(cpu.tlb[0][0][0]) + view * TLB_ENTRIES + (page & (TLB_ENTRIES - 1))
         if entry.tag >> 12 == page:
@@ -114,6 +132,7 @@ def drop_writes(cpu: CpuP, gpa: uint64_t) -> cython.void:
     view: cython.int
     index: cython.int
     entry: cython.pointer(TlbEntry)
+    empty_slots(cpu)
     for view in range(3):
         for index in range(TLB_ENTRIES):
             entry = cython.address(cpu.tlb[view][1][index])

@@ -6,6 +6,7 @@ cdef struct Walk:
     uint64_t gpa                # of the 4 KiB page
     uint32_t error              # page-fault error code when walk() fails
     uint32_t attr               # TLB_GLOBAL, TLB_LARGE
+    uint32_t may_write          # a write would go through, and has before: the page is dirty
 
 ctypedef Walk* WalkP
 

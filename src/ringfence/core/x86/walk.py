@@ -114,6 +114,7 @@ def walk_32bit(
         result.attr = TLB_LARGE
         if pde & PTE_GLOBAL and cpu.a.cr4 & CR4_PGE:
             result.attr |= TLB_GLOBAL
+        result.may_write = pde & PTE_DIRTY and not forbidden(cpu, pde, ACCESS_WRITE, view, False)
         return True
     pte_gpa = (pde & cython.cast(uint64_t, 0xFFFFF000)) | ((la >> 10) & 0xFFC)
     if not phys_load(cpu, pte_gpa, 4, cython.address(pte)) or not pte & PTE_PRESENT:
@@ -124,6 +125,7 @@ def walk_32bit(
     set_bits(cpu, pte_gpa, pte, leaf, 4)
     result.gpa = pte & cython.cast(uint64_t, 0xFFFFF000)
     result.attr = TLB_GLOBAL if pte & PTE_GLOBAL and cpu.a.cr4 & CR4_PGE else 0
+    result.may_write = pte & PTE_DIRTY and not forbidden(cpu, pde & pte, ACCESS_WRITE, view, False)
     return True
 
 
@@ -190,6 +192,7 @@ def walk_long(
     result.attr = TLB_LARGE if level > 1 else 0
     if entry & PTE_GLOBAL and cpu.a.cr4 & CR4_PGE:
         result.attr |= TLB_GLOBAL
+    result.may_write = entry & PTE_DIRTY and not forbidden(cpu, rights, ACCESS_WRITE, view, nx != 0)
     return True
 
 
@@ -205,6 +208,7 @@ def walk(cpu: CpuP, la: uint64_t, access: cython.int, view: cython.int, result: 
     if not (cpu.a.cr0 & CR0_PG):
         result.gpa = la & cython.cast(uint64_t, 0xFFFFF000)
         result.attr = 0
+        result.may_write = 1
         return True
     if view == VIEW_CHECKED:
         view = VIEW_USER if cpu.a.cpl == 3 else VIEW_SUPERVISOR
