@@ -32,6 +32,10 @@ class HostError(RingfenceError):
     """The host refused something the VMM needs: memory, a mapping, a file."""
 
 
+class UnsafeCode(RingfenceError):
+    """The verifier has found translated code that breaks a rule."""
+
+
 class BadAddress(RingfenceError):
     """A guest-physical range is not RAM. Devices catch it and count it; it never leaves them."""
 

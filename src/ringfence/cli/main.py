@@ -23,6 +23,7 @@ from ringfence.vmm.outcome import BUG_STATUS, USER_ERROR_STATUS, status_lines
 VERBS = {
     "run": "Boot a guest, its serial console on this terminal.",
     "explain": "Show the x86 instruction table, or what in a binary a VMM must watch.",
+    "disasm-block": "Show what the translator made of a guest's code.",
 }
 
 
@@ -35,7 +36,7 @@ class Verbs(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in VERBS:
             return None
-        command: click.Command = importlib.import_module(f"ringfence.cli.{name}").command
+        command: click.Command = importlib.import_module(f"ringfence.cli.{name.replace('-', '_')}").command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from ringfence.cli.translated import Wishes
 from ringfence.errors import UserError
 from ringfence.vmm.outcome import Kind, Outcome, status_lines
 
@@ -62,12 +63,27 @@ def _number(ctx: click.Context, parameter: click.Parameter, value: str | None) -
 @click.option(
     "--report", metavar="json|FILE.json", help="Write what happened: 'json' to stderr, or to a file."
 )
+@click.option(
+    "--check-translations", is_flag=True, help="At the end, prove that no translated code can escape."
+)
+@click.option("--translations", metavar="FILE", help="At the end, write translated code for disasm-block.")
+@click.option("--perf-map", is_flag=True, help="At the end, name translated code for Linux perf.")
+@click.option("--symbols", metavar="System.map", help="The guest kernel's symbols, for --perf-map.")
 @click.option("-v", "--verbose", is_flag=True, help="Log more: the guest's debug console, its resets.")
 @click.option(
     "--mirror", metavar="URL", help="Debian mirror for 'debian'; else $RINGFENCE_DEBIAN_MIRROR, else apt's."
 )
 def command(
-    guest: str | None, mirror: str | None, report: str | None, no_reboot: bool, verbose: bool, **options: Any
+    guest: str | None,
+    mirror: str | None,
+    report: str | None,
+    no_reboot: bool,
+    verbose: bool,
+    check_translations: bool,
+    translations: str | None,
+    perf_map: bool,
+    symbols: str | None,
+    **options: Any,
 ) -> int:
     """Boot a guest, its serial console on this terminal. Ctrl-] leaves.
 
@@ -80,6 +96,8 @@ def command(
         raise click.UsageError(f"{guest!r} and --kernel or --firmware exclude each other")
     options["append"] = options["append"] or ""
     check_report(report)
+    wishes = Wishes(check_translations, translations, perf_map, symbols)
+    wishes.check_first(options["engine"])
 
     from ringfence.log import configure
     from ringfence.vmm.machine import Machine
@@ -87,6 +105,7 @@ def command(
     configure(logging.INFO if verbose else logging.WARNING)
     with Machine(options.pop("kernel"), reboot=not no_reboot, **options) as vm:
         outcome = _attend(vm)
+        wishes.grant(vm)
     if outcome.kind not in QUIET:
         print(f"ringfence: {outcome}", *outcome.detail.splitlines(), sep="\n", file=sys.stderr)
     if report is not None:

@@ -12,6 +12,7 @@ from cython.cimports.ringfence.core.engine.translate import run_translated
 from cython.cimports.ringfence.core.host.low_memory import map_low, unmap_low
 from cython.cimports.ringfence.core.memory.guest_memory import GuestMemory
 from cython.cimports.ringfence.core.memory.map import RegionP, find_region
+from cython.cimports.ringfence.core.translate.inspect import inspect_translations
 from cython.cimports.ringfence.core.translate.translator import (
     free_translator,
     new_translator,
@@ -43,6 +44,7 @@ from cython.cimports.ringfence.core.x86.tlb import flush_tlb, new_generation
 from cython.cimports.ringfence.core.x86.walk import Walk, walk
 from cython.cimports.ringfence.core.x86.xsave_legacy import sanitize_fpu
 
+from ringfence.api.translations import Translations
 from ringfence.core.x86._gen_models import MODELS
 from ringfence.errors import HostError, UserError
 
@@ -143,6 +145,11 @@ class Vcpu:
         """How often a block is interpreted before it is translated, and whether a fault sees flags that
         nothing would have read: for tests. Code that is already translated stays as it is."""
         tune_translator(self.cpu, threshold, has_exact_flags)
+
+    def translations(self) -> Translations | None:
+        """All translated code that is alive; None under an engine that translates nothing. Only while `run`
+        is not running."""
+        return inspect_translations(self.cpu)
 
     @property
     def index(self) -> int:

@@ -1,0 +1,216 @@
+"""The translator's records as `api.translations`: what tools verify, list and name.
+
+Written for a vCPU that stands still. Nothing here is called by translated code.
+"""
+
+import cython
+from cython.cimports.libc.stdint import uint8_t, uint32_t, uint64_t
+from cython.cimports.ringfence.core.memory.map import RegionP, find_region
+from cython.cimports.ringfence.core.translate.translation import (
+    CANONICAL,
+    REGION_DATA_BYTES,
+    REGIONS,
+    SITE_EXIT,
+    TRANSLATION_BUCKETS,
+    ExitP,
+    SiteP,
+    Translation,
+    TranslationP,
+    TranslatorP,
+    translator_of,
+)
+from cython.cimports.ringfence.core.x86.state import (
+    JUMP_CACHE_ENTRIES,
+    MODE_CODE64,
+    MODE_CODE_MASK,
+    TLB_ENTRIES,
+    Cpu,
+    CpuP,
+    HostJump,
+    TlbEntry,
+)
+
+from ringfence.api.translations import Exit, Field, Layout, Site, TlbArray, Translations
+from ringfence.api.translations import Translation as Block
+
+REGISTERS = (
+    "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
+    "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15",
+)  # fmt: skip
+SEGMENTS = ("es", "cs", "ss", "ds", "fs", "gs")
+VIEWS = ("supervisor", "user", "supervisor_ac")
+#: by SiteKind
+KINDS = ("memory", "interpret", "leave", "vector", "indirect", "poll")
+
+
+@cython.cfunc
+def address_of(member: cython.p_void) -> object:
+    return cython.cast(uint64_t, member)
+
+
+@cython.cfunc
+def fields_of(cpu: CpuP) -> tuple:
+    """The context's parts by name; True: translated code writes them."""
+    found: list = [
+        Field(name, address_of(cython.address(cpu.a.regs[k])), 8, True) for k, name in enumerate(REGISTERS)
+    ]
+    found += [
+        Field("rip", address_of(cython.address(cpu.a.rip)), 8, True),
+        Field("fx", address_of(cython.address(cpu.a.fx)), 512, True),
+        Field("budgets", address_of(cython.address(cpu.budgets)), 16, True),
+        Field("site", address_of(cython.address(cpu.site)), 8, True),
+        Field("spare[0]", address_of(cython.address(cpu.spare[0])), 8, True),
+        Field("spare[1]", address_of(cython.address(cpu.spare[1])), 8, True),
+        Field("jump_target", address_of(cython.address(cpu.jump_target)), 8, True),
+        Field("saved_flags", address_of(cython.address(cpu.saved_flags)), 4, True),
+        Field("jump_key", address_of(cython.address(cpu.jump_key)), 8, False),
+        Field("vector_ready", address_of(cython.address(cpu.vector_ready)), 4, False),
+        Field("host_rsp", address_of(cython.address(cpu.host_rsp)), 8, False),
+        Field("rflags", address_of(cython.address(cpu.a.rflags)), 8, False),
+        Field("attention", address_of(cython.address(cpu.attention)), 4, False),
+    ]
+    found += [
+        Field(f"{name}.base", address_of(cython.address(cpu.a.seg[k].base)), 8, False)
+        for k, name in enumerate(SEGMENTS)
+    ]
+    return tuple(found)
+
+
+@cython.cfunc
+def layout_of(cpu: CpuP, t: TranslatorP) -> object:
+    entry: cython.pointer(TlbEntry) = cython.NULL
+    jump: cython.pointer(HostJump) = cython.NULL
+    code: uint64_t = cython.cast(uint64_t, t.code.executable)
+    data: uint64_t = cython.cast(uint64_t, t.regions[0].data)
+    start: uint64_t = cython.cast(uint64_t, cpu)
+    maps: list = [k for k in range(256) if t.restore[k]]
+    routines: dict = {
+        t.enter: "enter",
+        t.leave_saved: "leave_saved",
+        t.leave_called: "leave_called",
+        t.reset_vector: "reset_vector",
+    }
+    for k in maps:
+        routines |= {
+            t.leave[k]: f"leave_{k:02x}",
+            t.callout[k]: f"callout_{k:02x}",
+            t.restore[k]: f"restore_{k:02x}",
+        }
+    return Layout(
+        context=(start, start + cython.sizeof(Cpu)),
+        records=(data, data + REGIONS * REGION_DATA_BYTES),
+        code=(code, code + t.code.capacity_bytes),
+        fields=fields_of(cpu),
+        tlbs=tuple(
+            TlbArray(
+                f"tlb.{name}.{'write' if k else 'read'}",
+                address_of(cython.address(cpu.tlb[view][k][0])),
+                view,
+                k == 1,
+            )
+            for view, name in enumerate(VIEWS)
+            for k in range(2)
+        ),
+        tlb_entries=TLB_ENTRIES,
+        tlb_entry=(
+            cython.sizeof(TlbEntry),
+            cython.cast(uint64_t, cython.address(entry.tag)),
+            cython.cast(uint64_t, cython.address(entry.addend)),
+            cython.cast(uint64_t, cython.address(entry.host_page)),
+        ),
+        jumps=address_of(cython.address(cpu.host_jumps[0])),
+        jump_entries=JUMP_CACHE_ENTRIES,
+        jump_entry=(
+            cython.sizeof(HostJump),
+            cython.cast(uint64_t, cython.address(jump.tag)),
+            cython.cast(uint64_t, cython.address(jump.host)),
+        ),
+        routines=routines,
+        callouts={k: t.callout[k] for k in maps},
+        leaves={k: t.leave[k] for k in maps},
+        canonical=CANONICAL,
+    )
+
+
+@cython.cfunc
+def guest_bytes(cpu: CpuP, gpa: uint64_t, size: uint32_t) -> bytes:
+    region: RegionP = find_region(cpu.memory, gpa)
+    size = min(size, 4096 - (gpa & 0xFFF))
+    if region == cython.NULL:
+        return b""
+    # SAFETY: regions are whole pages, and what is taken ends within one
+    return cython.cast(cython.p_char, region.host + (gpa - region.gpa))[:size]
+
+
+@cython.cfunc
+def records_of(owner: TranslationP, end: uint64_t) -> tuple:
+    """(sites, exits) of a translation: they follow it, up to the next one's record or ``end``."""
+    sites: list = []
+    exits: list = []
+    at: uint64_t = cython.cast(uint64_t, owner) + ((cython.sizeof(Translation) + 15) & ~15)
+    site: SiteP
+    exit: ExitP
+    size: uint64_t
+    while at < end:
+        site = cython.cast(SiteP, at)
+        if site.owner != owner or site.kind > SITE_EXIT:
+            break
+        if site.kind == SITE_EXIT:
+            exit = cython.cast(ExitP, at)
+            target = 0 if exit.target == cython.NULL else exit.target.entry
+            exits.append(
+                Exit(
+                    at, exit.rip, exit.charge, exit.field, exit.stub, exit.convert, exit.convert_field, target
+                )
+            )  # fmt: skip
+            size = cython.sizeof(exit[0])
+        else:
+            sites.append(
+                Site(KINDS[site.kind], at, site.index, owner.rip + site.instr.offset, site.retry, site.resume)
+            )
+            size = cython.sizeof(site[0])
+        at += (size + 15) & ~cython.cast(uint64_t, 15)
+    return tuple(sites), tuple(exits)
+
+
+@cython.cfunc
+def block_of(cpu: CpuP, t: TranslatorP, found: TranslationP) -> object:
+    region = cython.address(t.regions[found.region])
+    host: cython.pointer(uint8_t) = t.code.executable + found.entry
+    sites, exits = records_of(found, cython.cast(uint64_t, region.data) + region.data_used)
+    guest: bytes = guest_bytes(cpu, found.gpa, found.bytes)
+    if found.gpa2:
+        guest += guest_bytes(cpu, found.gpa2, found.bytes - len(guest))
+    return Block(
+        rip=found.rip,
+        gpa=found.gpa,
+        bits=64 if (found.context & MODE_CODE_MASK) == MODE_CODE64 else 32,
+        view=found.context >> 4 & 3,
+        context=found.context,
+        count=found.count,
+        map=found.map,
+        entry=found.entry,
+        body=found.body,
+        guest=guest,
+        # SAFETY: [entry, end) is code that was emitted for this translation
+        host=cython.cast(cython.p_char, host)[: found.end - found.entry],
+        starts=(),
+        sites=sites,
+        exits=exits,
+    )
+
+
+@cython.cfunc
+def inspect_translations(cpu: CpuP) -> object:
+    t: TranslatorP = translator_of(cpu)
+    found: TranslationP
+    blocks: list = []
+    if t == cython.NULL:
+        return None
+    for k in range(TRANSLATION_BUCKETS):
+        found = t.buckets[k]
+        while found != cython.NULL:
+            blocks.append(block_of(cpu, t, found))
+            found = found.hash_next
+    blocks.sort(key=lambda block: block.entry)
+    return Translations(layout_of(cpu, t), tuple(blocks))

@@ -1,0 +1,1 @@
+"""Looking at translated code: proving it safe, listing it, naming it for a profiler."""

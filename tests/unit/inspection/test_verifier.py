@@ -1,0 +1,254 @@
+"""The verifier passes what the translator makes, and refuses each way in which that could go wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rig import STACK0
+from translated_code import translate
+
+from ringfence.api.translations import Translation, Translations
+from ringfence.inspection.effects import Step, decode
+from ringfence.inspection.verifier import verify
+
+#: mov rax,[rbx+8]; mov [rbx+rcx*4],rax; mov rdx,[0x30000]; dec rsi; jnz on; hlt; on: jmp rdi
+CODE = "488b43084889048b488b1425000003004 8ffce7501f4ffe7".replace(" ", "")
+#: again: jmp on; on: dec rcx; jnz again; hlt
+LOOP = "eb0048ffc975f9f4"
+READ_LIMIT, MASK = bytes.fromhex("f80f0000"), bytes.fromhex("e07f0000")
+
+
+@pytest.fixture(scope="module")
+def made() -> tuple[Translations, Translation]:
+    return translate(CODE, rbx=STACK0, rcx=1, rsi=2, rdi=0x8018)
+
+
+def reasons(found: Translations, block: Translation) -> list[str]:
+    """What is wrong with ``block`` in the place of the one that was made."""
+    blocks = tuple(block if block.entry == other.entry else other for other in found.blocks)
+    return [v.reason for v in verify(replace(found, blocks=blocks)) if v.rip == block.rip]
+
+
+def overlay(block: Translation, position: int, code: bytes) -> Translation:
+    """``code`` over the instructions from ``position`` on; no-operations to the next one's start."""
+    end = next(s.position for s in decode(block.host, block.entry) if s.position >= position + len(code))
+    padded = code + b"\x90" * (end - position - len(code))
+    at = position - block.entry
+    return replace(block, host=block.host[:at] + padded + block.host[at + len(padded) :])
+
+
+def steps(block: Translation, wanted: Callable[[Step], bool]) -> list[Step]:
+    found = [step for step in decode(block.host, block.entry) if wanted(step)]
+    assert found
+    return found
+
+
+def swap(block: Translation, old: bytes, new: bytes) -> Translation:
+    """The first ``old`` of the host's code becomes ``new``."""
+    assert old in block.host and len(old) == len(new)
+    return replace(block, host=block.host.replace(old, new, 1))
+
+
+def address(value: int) -> bytes:
+    return value.to_bytes(4, "little")
+
+
+def branch(block: Translation, condition: int, nth: int = 0) -> Step:
+    return steps(block, lambda s: s.effect.flow == "branch" and s.effect.condition == condition)[nth]
+
+
+def retarget(block: Translation, step: Step, target: int) -> Translation:
+    rel = (target - step.end).to_bytes(4, "little", signed=True)
+    return overlay(block, step.position, step.code[:-4] + rel)
+
+
+def test_what_the_translator_makes_passes(made: tuple[Translations, Translation]) -> None:
+    found, block = made
+    assert len(block.host) > 100 and len(block.sites) >= 3
+    assert not list(verify(found))
+
+
+@pytest.mark.parametrize("mode", ["long", "protected"])
+@pytest.mark.parametrize(
+    "code",
+    [
+        LOOP,
+        "5053415455ff74240858595d415c58f4",  # pushes and pops
+        "480faf0325ff000000f4",  # imul rax,[rbx]; and eax,255
+        "f7f948f7f1f4",  # divisions
+        "9c9d0fa20f31f4",  # instructions that are called out for
+        "0f280366480f6ec866420f7ec9f30f6f03f4",  # vectors
+        "c8100000c9f4",  # enter, leave
+    ],
+)
+def test_other_code_passes(code: str, mode: str) -> None:
+    found, _ = translate(code, mode, rbx=STACK0, rcx=3, rdx=0, rax=9)
+    assert not list(verify(found))
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("0f05", "host's own state"),  # syscall
+        ("cc", "stack"),
+        ("50", "stack"),  # push rax
+        ("c3", "stack"),
+        ("ffd0", "stack"),  # call rax
+        ("0f0b", "stack"),  # ud2
+        ("fa", "host's own state"),  # cli
+        ("fd", "host's own state"),  # std
+        ("f3480faec0", "host's own state"),  # rdfsbase
+        ("0f01d0", "host's own state"),  # xgetbv
+        ("8ee0", "segment register"),  # mov fs,eax
+        ("64488b042500000000", "segment base"),  # mov rax,fs:[0]
+        ("a4", "of its own"),  # movsb
+        ("480fa303", "any length"),  # bt [rbx],rax
+        ("488b03", "no TLB entry"),  # mov rax,[rbx]
+        ("488b042500100000", "no TLB entry"),  # mov rax,[0x1000]
+        ("488b0500000000", "where the code is"),  # mov rax,[rip]
+        ("678b03", "another form"),  # mov eax,[ebx]
+        ("0fae1424", "host's own state"),  # ldmxcsr [rsp]
+        ("ff20", "no TLB entry"),  # jmp [rax]
+        ("ffe0", "jump cache"),  # jmp rax
+        ("06", "not an instruction"),
+    ],
+)
+def test_a_forbidden_instruction(code: str, reason: str, made: tuple[Translations, Translation]) -> None:
+    found, block = made
+    wrong = reasons(found, overlay(block, block.entry, bytes.fromhex(code)))
+    assert wrong and reason in wrong[0]
+
+
+def test_a_write_to_the_rest_of_the_context(made: tuple[Translations, Translation]) -> None:
+    found, block = made
+    start, end = found.layout.context
+    for at, reason in ((start, "no business"), (end - 8, "no business"), (end - 4, "no TLB entry")):
+        wrong = reasons(found, overlay(block, block.entry, bytes.fromhex("48890425") + address(at)))
+        assert wrong and reason in wrong[0]
+    site = next(field.address for field in found.layout.fields if field.name == "site")
+    allowed = reasons(found, overlay(block, block.entry, bytes.fromhex("48890425") + address(site)))
+    assert not any("no business" in reason for reason in allowed)
+
+
+def test_a_wider_index(made: tuple[Translations, Translation]) -> None:
+    found, block = made
+    assert "no TLB entry" in reasons(found, swap(block, MASK, bytes.fromhex("e0ff0000")))[0]
+
+
+def test_another_index(made: tuple[Translations, Translation]) -> None:
+    found, block = made
+    rorx = steps(block, lambda s: s.effect.name == "rorx")[0]
+    wrong = reasons(found, overlay(block, rorx.position, rorx.code[:-1] + b"\x08"))
+    assert "index is not the address's" in wrong[0]
+
+
+def test_a_larger_limit(made: tuple[Translations, Translation]) -> None:
+    found, block = made
+    assert "run out of its page" in reasons(found, swap(block, READ_LIMIT, bytes.fromhex("f90f0000")))[0]
+    assert not reasons(found, swap(block, READ_LIMIT, bytes.fromhex("f70f0000")))
+
+
+def test_a_branch_that_is_not_there(made: tuple[Translations, Translation]) -> None:
+    found, block = made
+    for condition in (7, 5):
+        at = branch(block, condition).position
+        assert "not compared" in reasons(found, overlay(block, at, b"\x90"))[0]
+
+
+def test_another_constant_page(made: tuple[Translations, Translation]) -> None:
+    found, block = made
+    compare = steps(block, lambda s: s.effect.name == "cmp" and s.code.endswith(address(0x30000)))[0]
+    wrong = reasons(found, overlay(block, compare.position, compare.code[:-4] + address(0x31000)))
+    assert "not compared" in wrong[0]
+
+
+def test_a_write_by_the_tlb_for_reads(made: tuple[Translations, Translation]) -> None:
+    found, block = made
+    arrays = {array.name: array.address for array in found.layout.tlbs}
+    for offset in found.layout.tlb_entry[1:3]:
+        write, read = arrays["tlb.supervisor.write"] + offset, arrays["tlb.supervisor.read"] + offset
+        if address(write) in block.host:
+            block = swap(block, address(write), address(read))
+    page = arrays["tlb.supervisor.write"] + found.layout.tlb_entry[3]
+    block = swap(block, address(page), address(arrays["tlb.supervisor.read"] + found.layout.tlb_entry[3]))
+    assert "TLB for reads" in reasons(found, block)[0]
+
+
+def test_another_view(made: tuple[Translations, Translation]) -> None:
+    found, block = made
+    assert "another view" in reasons(found, replace(block, view=1))[0]
+
+
+def test_a_way_into_the_middle_of_a_proof(made: tuple[Translations, Translation]) -> None:
+    found, block = made
+    access = steps(block, lambda s: any(m.base >= 0 and m.index >= 0 for m in s.effect.accesses))[-1]
+    wrong = reasons(found, retarget(block, branch(block, 7), access.position))
+    assert "no TLB entry" in wrong[0]
+
+
+def test_jumps_that_go_astray(made: tuple[Translations, Translation]) -> None:
+    found, block = made
+    miss = branch(block, 7)
+    assert "no instruction's start" in reasons(found, retarget(block, miss, miss.target + 1))[0]
+    callout = steps(block, lambda s: s.target == found.layout.callouts[block.map])[0]
+    for target in (callout.target + 1, block.entry - 16, block.end):
+        assert "no way in" in reasons(found, retarget(block, callout, target))[0]
+
+
+def test_a_record_that_is_not_its_own(made: tuple[Translations, Translation]) -> None:
+    found, block = made
+    wrong = reasons(found, swap(block, address(block.sites[0].address), address(block.sites[0].address + 16)))
+    assert "told no record" in wrong[0]
+    wrong = reasons(found, swap(block, address(block.sites[0].address), address(block.exits[0].address)))
+    assert "told no record" in wrong[0]
+
+
+def test_the_jump_cache(made: tuple[Translations, Translation]) -> None:
+    found, _ = made
+    block = next(block for block in found.blocks if any(site.kind == "indirect" for site in block.sites))
+    jump = steps(block, lambda s: s.effect.flow == "indirect")[-1]
+    wrong = reasons(found, overlay(block, branch(block, 5, -1).position, b"\x90"))
+    assert "jump cache" in wrong[0]
+    host = int.from_bytes(jump.code[-4:], "little")
+    assert reasons(found, overlay(block, jump.position, jump.code[:-4] + address(host + 16)))
+    shift = steps(block, lambda s: s.effect.name == "shr")[-1]
+    assert "jump cache" in reasons(found, overlay(block, shift.position, shift.code[:-1] + b"\x0d"))[0]
+
+
+def test_links() -> None:
+    found, block = translate(LOOP, rcx=50)
+    exit = next(exit for exit in block.exits if exit.target)
+    assert not list(verify(found))
+    field = next(step for step in decode(block.host, block.entry) if step.end - 4 == exit.field)
+    assert "elsewhere" in reasons(found, retarget(block, field, field.target + 1))[0]
+    gone = replace(exit, target=exit.target + 1)
+    exits = tuple(gone if other is exit else other for other in block.exits)
+    assert "gone" in reasons(found, replace(block, exits=exits))[0]
+
+
+def test_code_that_does_not_end(made: tuple[Translations, Translation]) -> None:
+    found, block = made
+    last = list(decode(block.host, block.entry))[-1]
+    short = replace(block, host=block.host[: last.position - block.entry])
+    assert any("past its end" in reason for reason in reasons(found, short))
+    assert any("past its end" in reason for reason in reasons(found, replace(block, host=b"")))
+
+
+def test_a_way_back_that_is_no_instruction(made: tuple[Translations, Translation]) -> None:
+    found, block = made
+    site = replace(block.sites[0], retry=block.sites[0].retry + 1)
+    assert "no instruction's start" in reasons(found, replace(block, sites=(site, *block.sites[1:])))[0]
+
+
+@settings(deadline=None)
+@given(data=st.data())
+def test_nothing_makes_the_verifier_fail(data: st.DataObject, made: tuple[Translations, Translation]) -> None:
+    found, block = made
+    at = data.draw(st.integers(0, len(block.host) - 1))
+    code = data.draw(st.binary(min_size=1, max_size=12))
+    host = (block.host[:at] + code + block.host[at + len(code) :])[: len(block.host)]
+    reasons(found, replace(block, host=host))
