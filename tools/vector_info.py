@@ -27,7 +27,7 @@ SIZES = {
 FLOATS = {"ps": 1, "pd": 2, "ss": 3, "sd": 4, "ph": 5}
 LOG2 = {"1": 0, "2": 1, "4": 2, "8": 3}
 SCALAR = 0xFF
-FLAGS = ["avx512", "lig", "er", "sae", "vsib", "align", "nf", "fold", "tuple1", "kreq"]
+FLAGS = ["avx512", "lig", "er", "sae", "vsib", "align", "nf", "fold", "tuple1", "kreq", "wig32"]
 #: attributes that name the feature which the 256-bit form of a row needs as well
 FEATURES_256 = {"avx2", "vaes", "vpclmulqdq"}
 NO_FEATURE = 0xFFFF

@@ -9,7 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import float_state
+import vector_state
 from assemble import Choice, Memory, Variant, encode, variants
+from assemble_vector import is_vector
 from case import ARITHMETIC, DATA, DATA_BYTES, FLAGS, INSTRUCTION, RAX, RCX, RDX, WINDOW_BYTES, Case, Outcome
 from generate import BIT_OFFSET
 from values import Source
@@ -17,14 +19,16 @@ from x86_table import Row, read_rows
 
 CODE_LIMIT = 220
 #: an environment that comes from memory would unmask exceptions; one that goes there shows FIP and FDP
-ENVIRONMENT = {"fldenv", "frstor", "fldcw", "ldmxcsr", "fnstenv", "fnsave"}
+ENVIRONMENT = {"fldenv", "frstor", "fldcw", "ldmxcsr", "vldmxcsr", "fnstenv", "fnsave"}
 OPERAND_AT = 0x40
 
 
 def is_usable(row: Row) -> bool:
     if "user" not in row.attributes or "zerosrc" in row.attributes or not variants(row, 64):
         return False
-    if row.mnemonic in ENVIRONMENT or row.mnemonic.startswith("maskmov"):
+    if row.mnemonic in ENVIRONMENT or "maskmovq" in row.mnemonic or "maskmovdqu" in row.mnemonic:
+        return False
+    if "vsib" in row.attributes:
         return False
     return not (row.mnemonic in BIT_OFFSET and row.form == 1)
 
@@ -43,12 +47,12 @@ class Piece:
 
 
 def pieces() -> tuple[list[Piece], list[Piece]]:
-    """Integer rows, and those of x87, MMX and SSE."""
+    """Integer rows, and those of x87, MMX, SSE and AVX."""
     found: tuple[list[Piece], list[Piece]] = ([], [])
     for row in read_rows():
         if is_usable(row):
             usable = tuple(v for v in variants(row, 64) if is_usable_variant(v, row))
-            found[bool(row.attributes & {"x87", "mmx", "sse"})].append(Piece(row, usable))
+            found[bool(row.attributes & {"x87", "mmx", "sse", "avx", "avx512"})].append(Piece(row, usable))
     return found
 
 
@@ -86,11 +90,14 @@ def encode_piece(row: Row, variant: Variant, source: Source, origin: int) -> byt
     choice = Choice(source.below(16), source.below(16), source.below(16), immediate=source.value())
     if "By" in row.operands:
         choice.vvvv = source.below(16)
+    if is_vector(row):
+        vector_state.draw_fields(source, row, variant, choice)
     if any(operand[0] in "PQN" or operand == "STi" for operand in row.operands):
         choice.rm, choice.reg = choice.rm & 7, choice.reg & 7
     if variant.is_memory:
         # now and then a page that is not there: everything before the fault has happened
         target = DATA + DATA_BYTES if source.one_in(60) else DATA + OPERAND_AT + 16 * source.below(3)
+        target &= -64 if "align" in row.attributes else -1
         is_relative = source.one_in(2)
         choice.memory = Memory(None, disp=target, is_rip_relative=is_relative)
         if is_relative:

@@ -37,6 +37,7 @@ from cython.cimports.ringfence.core.x86.decode_table import (
     VECTOR_ROUND,
     VECTOR_SAE,
     VECTOR_VSIB,
+    VECTOR_WIG32,
     EntryInfo,
     EntryInfoP,
     HandlerSet,
@@ -172,7 +173,10 @@ def has_row_feature(cpu: CpuP, feature: cython.int) -> cython.bint:
 def fits_vex(cpu: CpuP, s: ScanP, e: EntryInfoP) -> cython.bint:
     """W, the length, and vvvv, which must be 1111b where it names no register (SDM vol. 2, 2.3.5.6)."""
     length: cython.int = s.length
-    if e.wide and (s.rex & 8 != 0) != (e.wide == 2):
+    is_wide: cython.bint = s.rex & 8 != 0
+    if e.vector & VECTOR_WIG32 and not s.is_64:
+        is_wide = False
+    if e.wide and is_wide != (e.wide == 2):
         return False
     if s.vvvv & (15 if e.vector & VECTOR_VSIB else 31) and not e.has_modrm & 4:
         return False

@@ -70,6 +70,7 @@ cdef enum Vector:
     VECTOR_FOLD = 1 << 7        # the operand is repeated: an element counts if any of its repetitions does
     VECTOR_TUPLE1 = 1 << 8      # disp8 counts elements
     VECTOR_MASKED = 1 << 9      # k0 is undefined
+    VECTOR_WIG32 = 1 << 10      # W is ignored outside 64-bit mode
 
 cdef struct EntryInfo:
     uint8_t prefix              # 0 any, 1 none, else 66 F3 F2

@@ -80,7 +80,9 @@ def set_registers(s: ScanP, e: EntryInfoP, i: InstrP) -> cython.bint:
         if s.vex == 2 and i.reg | s.reg_high > 7:
             return False
         i.reg &= 7
-    if kind_of(e, FIELD_VVVV) == KIND_MASK and s.vvvv > 7:
+    elif kind_of(e, FIELD_REG) == KIND_GENERAL and s.reg_high:
+        return False
+    if kind_of(e, FIELD_VVVV) == KIND_MASK and i.vvvv > 7:
         return False
     if not is_memory:
         if kind_of(e, FIELD_RM) == KIND_MASK:

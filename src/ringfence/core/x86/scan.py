@@ -156,9 +156,13 @@ def scan_evex(s: ScanP) -> cython.bint:
     if s.map < 1 or s.map > 3:
         return False
     s.rex = 0x40 | (first >> 5 ^ 7) | (8 if second & 0x80 else 0)
-    s.reg_high = 0 if first & 0x10 else 16
     scan_vvvv_pp(s, second)
+    # outside 64-bit mode R' is ignored, V' must be 1
+    if not first & 0x10 and s.is_64:
+        s.reg_high = 16
     if not third & 8:
+        if not s.is_64:
+            return False
         s.vvvv |= 16
     s.opmask = third & 7
     s.evex_b = third >> 4 & 1
