@@ -40,6 +40,15 @@ from cython.cimports.ringfence.core.x86 import x87_mmx as x87_mmx_module
 from cython.cimports.ringfence.core.x86 import xsave as xsave_module
 from cython.cimports.ringfence.core.x86 import xsave_legacy as xsave_legacy_module
 from cython.cimports.ringfence.core.x86.decode_table import HandlerSetP
+from cython.cimports.ringfence.core.x86.state import Handler
+
+
+@cython.cfunc
+@cython.exceptval(check=False)
+def set_all(widths: cython.pointer(Handler), handler: Handler) -> cython.void:
+    k: cython.int
+    for k in range(4):
+        widths[k] = handler
 
 
 @cython.cfunc
@@ -504,70 +513,22 @@ def fill_1(table: HandlerSetP) -> cython.void:
     table[97].form[0][1] = dec_rw_Zv_16_r
     table[97].form[0][2] = dec_rw_Zv_32_r
     table[97].form[0][3] = dec_rw_Zv_64_r
-    table[98].form[0][0] = muldiv_module.mul
-    table[98].form[0][1] = muldiv_module.mul
-    table[98].form[0][2] = muldiv_module.mul
-    table[98].form[0][3] = muldiv_module.mul
-    table[98].form[1][0] = muldiv_module.mul
-    table[98].form[1][1] = muldiv_module.mul
-    table[98].form[1][2] = muldiv_module.mul
-    table[98].form[1][3] = muldiv_module.mul
-    table[99].form[0][0] = muldiv_module.imul
-    table[99].form[0][1] = muldiv_module.imul
-    table[99].form[0][2] = muldiv_module.imul
-    table[99].form[0][3] = muldiv_module.imul
-    table[99].form[1][0] = muldiv_module.imul
-    table[99].form[1][1] = muldiv_module.imul
-    table[99].form[1][2] = muldiv_module.imul
-    table[99].form[1][3] = muldiv_module.imul
-    table[100].form[0][0] = muldiv_module.div
-    table[100].form[0][1] = muldiv_module.div
-    table[100].form[0][2] = muldiv_module.div
-    table[100].form[0][3] = muldiv_module.div
-    table[100].form[1][0] = muldiv_module.div
-    table[100].form[1][1] = muldiv_module.div
-    table[100].form[1][2] = muldiv_module.div
-    table[100].form[1][3] = muldiv_module.div
-    table[101].form[0][0] = muldiv_module.idiv
-    table[101].form[0][1] = muldiv_module.idiv
-    table[101].form[0][2] = muldiv_module.idiv
-    table[101].form[0][3] = muldiv_module.idiv
-    table[101].form[1][0] = muldiv_module.idiv
-    table[101].form[1][1] = muldiv_module.idiv
-    table[101].form[1][2] = muldiv_module.idiv
-    table[101].form[1][3] = muldiv_module.idiv
-    table[102].form[0][0] = muldiv_module.mul
-    table[102].form[0][1] = muldiv_module.mul
-    table[102].form[0][2] = muldiv_module.mul
-    table[102].form[0][3] = muldiv_module.mul
-    table[102].form[1][0] = muldiv_module.mul
-    table[102].form[1][1] = muldiv_module.mul
-    table[102].form[1][2] = muldiv_module.mul
-    table[102].form[1][3] = muldiv_module.mul
-    table[103].form[0][0] = muldiv_module.imul
-    table[103].form[0][1] = muldiv_module.imul
-    table[103].form[0][2] = muldiv_module.imul
-    table[103].form[0][3] = muldiv_module.imul
-    table[103].form[1][0] = muldiv_module.imul
-    table[103].form[1][1] = muldiv_module.imul
-    table[103].form[1][2] = muldiv_module.imul
-    table[103].form[1][3] = muldiv_module.imul
-    table[104].form[0][0] = muldiv_module.div
-    table[104].form[0][1] = muldiv_module.div
-    table[104].form[0][2] = muldiv_module.div
-    table[104].form[0][3] = muldiv_module.div
-    table[104].form[1][0] = muldiv_module.div
-    table[104].form[1][1] = muldiv_module.div
-    table[104].form[1][2] = muldiv_module.div
-    table[104].form[1][3] = muldiv_module.div
-    table[105].form[0][0] = muldiv_module.idiv
-    table[105].form[0][1] = muldiv_module.idiv
-    table[105].form[0][2] = muldiv_module.idiv
-    table[105].form[0][3] = muldiv_module.idiv
-    table[105].form[1][0] = muldiv_module.idiv
-    table[105].form[1][1] = muldiv_module.idiv
-    table[105].form[1][2] = muldiv_module.idiv
-    table[105].form[1][3] = muldiv_module.idiv
+    set_all(table[98].form[0], muldiv_module.mul)
+    set_all(table[98].form[1], muldiv_module.mul)
+    set_all(table[99].form[0], muldiv_module.imul)
+    set_all(table[99].form[1], muldiv_module.imul)
+    set_all(table[100].form[0], muldiv_module.div)
+    set_all(table[100].form[1], muldiv_module.div)
+    set_all(table[101].form[0], muldiv_module.idiv)
+    set_all(table[101].form[1], muldiv_module.idiv)
+    set_all(table[102].form[0], muldiv_module.mul)
+    set_all(table[102].form[1], muldiv_module.mul)
+    set_all(table[103].form[0], muldiv_module.imul)
+    set_all(table[103].form[1], muldiv_module.imul)
+    set_all(table[104].form[0], muldiv_module.div)
+    set_all(table[104].form[1], muldiv_module.div)
+    set_all(table[105].form[0], muldiv_module.idiv)
+    set_all(table[105].form[1], muldiv_module.idiv)
     table[106].form[0][1] = imul2_rw_r_Gv_Ev_16_r
     table[106].form[0][2] = imul2_rw_r_Gv_Ev_32_r
     table[106].form[0][3] = imul2_rw_r_Gv_Ev_64_r
@@ -850,11 +811,6 @@ def fill_1(table: HandlerSetP) -> cython.void:
     table[174].form[1][1] = mov_w_r_Gv_Ew_16_m
     table[174].form[1][2] = mov_w_r_Gv_Ew_32_m
     table[174].form[1][3] = mov_w_r_Gv_Ew_64_m
-
-
-@cython.cfunc
-@cython.exceptval(check=False)
-def fill_2(table: HandlerSetP) -> cython.void:
     table[175].form[0][1] = movsx8_w_r_Gv_Eb_16_r
     table[175].form[0][2] = movsx8_w_r_Gv_Eb_32_r
     table[175].form[0][3] = movsx8_w_r_Gv_Eb_64_r
@@ -877,38 +833,14 @@ def fill_2(table: HandlerSetP) -> cython.void:
     table[178].form[1][1] = move_lea_2
     table[178].form[1][2] = move_lea_4
     table[178].form[1][3] = move_lea_8
-    table[179].form[0][0] = atomic_module.xchg
-    table[179].form[0][1] = atomic_module.xchg
-    table[179].form[0][2] = atomic_module.xchg
-    table[179].form[0][3] = atomic_module.xchg
-    table[179].form[1][0] = atomic_module.xchg
-    table[179].form[1][1] = atomic_module.xchg
-    table[179].form[1][2] = atomic_module.xchg
-    table[179].form[1][3] = atomic_module.xchg
-    table[179].form[2][0] = atomic_module.xchg
-    table[179].form[2][1] = atomic_module.xchg
-    table[179].form[2][2] = atomic_module.xchg
-    table[179].form[2][3] = atomic_module.xchg
-    table[180].form[0][0] = atomic_module.xchg
-    table[180].form[0][1] = atomic_module.xchg
-    table[180].form[0][2] = atomic_module.xchg
-    table[180].form[0][3] = atomic_module.xchg
-    table[180].form[1][0] = atomic_module.xchg
-    table[180].form[1][1] = atomic_module.xchg
-    table[180].form[1][2] = atomic_module.xchg
-    table[180].form[1][3] = atomic_module.xchg
-    table[180].form[2][0] = atomic_module.xchg
-    table[180].form[2][1] = atomic_module.xchg
-    table[180].form[2][2] = atomic_module.xchg
-    table[180].form[2][3] = atomic_module.xchg
-    table[181].form[0][0] = move_module.xchg_rax
-    table[181].form[0][1] = move_module.xchg_rax
-    table[181].form[0][2] = move_module.xchg_rax
-    table[181].form[0][3] = move_module.xchg_rax
-    table[182].form[0][0] = move_module.pause
-    table[182].form[0][1] = move_module.pause
-    table[182].form[0][2] = move_module.pause
-    table[182].form[0][3] = move_module.pause
+    set_all(table[179].form[0], atomic_module.xchg)
+    set_all(table[179].form[1], atomic_module.xchg)
+    set_all(table[179].form[2], atomic_module.xchg)
+    set_all(table[180].form[0], atomic_module.xchg)
+    set_all(table[180].form[1], atomic_module.xchg)
+    set_all(table[180].form[2], atomic_module.xchg)
+    set_all(table[181].form[0], move_module.xchg_rax)
+    set_all(table[182].form[0], move_module.pause)
     table[183].form[0][1] = cmov_0_rw_r_Gv_Ev_16_r
     table[183].form[0][2] = cmov_0_rw_r_Gv_Ev_32_r
     table[183].form[0][3] = cmov_0_rw_r_Gv_Ev_64_r
@@ -927,6 +859,11 @@ def fill_2(table: HandlerSetP) -> cython.void:
     table[185].form[1][1] = cmov_2_rw_r_Gv_Ev_16_m
     table[185].form[1][2] = cmov_2_rw_r_Gv_Ev_32_m
     table[185].form[1][3] = cmov_2_rw_r_Gv_Ev_64_m
+
+
+@cython.cfunc
+@cython.exceptval(check=False)
+def fill_2(table: HandlerSetP) -> cython.void:
     table[186].form[0][1] = cmov_3_rw_r_Gv_Ev_16_r
     table[186].form[0][2] = cmov_3_rw_r_Gv_Ev_32_r
     table[186].form[0][3] = cmov_3_rw_r_Gv_Ev_64_r
@@ -1060,147 +997,45 @@ def fill_2(table: HandlerSetP) -> cython.void:
     table[221].form[0][1] = move_cwd_2
     table[221].form[0][2] = move_cwd_4
     table[221].form[0][3] = move_cwd_8
-    table[222].form[0][0] = move_module.xlat
-    table[222].form[0][1] = move_module.xlat
-    table[222].form[0][2] = move_module.xlat
-    table[222].form[0][3] = move_module.xlat
-    table[223].form[0][0] = move_module.sahf
-    table[223].form[0][1] = move_module.sahf
-    table[223].form[0][2] = move_module.sahf
-    table[223].form[0][3] = move_module.sahf
-    table[224].form[0][0] = move_module.lahf
-    table[224].form[0][1] = move_module.lahf
-    table[224].form[0][2] = move_module.lahf
-    table[224].form[0][3] = move_module.lahf
-    table[225].form[0][0] = move_module.cmc
-    table[225].form[0][1] = move_module.cmc
-    table[225].form[0][2] = move_module.cmc
-    table[225].form[0][3] = move_module.cmc
-    table[226].form[0][0] = move_module.clc
-    table[226].form[0][1] = move_module.clc
-    table[226].form[0][2] = move_module.clc
-    table[226].form[0][3] = move_module.clc
-    table[227].form[0][0] = move_module.stc
-    table[227].form[0][1] = move_module.stc
-    table[227].form[0][2] = move_module.stc
-    table[227].form[0][3] = move_module.stc
-    table[228].form[0][0] = move_module.cld
-    table[228].form[0][1] = move_module.cld
-    table[228].form[0][2] = move_module.cld
-    table[228].form[0][3] = move_module.cld
-    table[229].form[0][0] = move_module.std
-    table[229].form[0][1] = move_module.std
-    table[229].form[0][2] = move_module.std
-    table[229].form[0][3] = move_module.std
-    table[230].form[0][0] = move_module.nop
-    table[230].form[0][1] = move_module.nop
-    table[230].form[0][2] = move_module.nop
-    table[230].form[0][3] = move_module.nop
-    table[230].form[1][0] = move_module.nop
-    table[230].form[1][1] = move_module.nop
-    table[230].form[1][2] = move_module.nop
-    table[230].form[1][3] = move_module.nop
-    table[231].form[0][0] = move_module.nop
-    table[231].form[0][1] = move_module.nop
-    table[231].form[0][2] = move_module.nop
-    table[231].form[0][3] = move_module.nop
-    table[231].form[1][0] = move_module.nop
-    table[231].form[1][1] = move_module.nop
-    table[231].form[1][2] = move_module.nop
-    table[231].form[1][3] = move_module.nop
-    table[232].form[0][0] = move_module.nop
-    table[232].form[0][1] = move_module.nop
-    table[232].form[0][2] = move_module.nop
-    table[232].form[0][3] = move_module.nop
-    table[232].form[1][0] = move_module.nop
-    table[232].form[1][1] = move_module.nop
-    table[232].form[1][2] = move_module.nop
-    table[232].form[1][3] = move_module.nop
-    table[233].form[0][0] = move_module.nop
-    table[233].form[0][1] = move_module.nop
-    table[233].form[0][2] = move_module.nop
-    table[233].form[0][3] = move_module.nop
-    table[233].form[1][0] = move_module.nop
-    table[233].form[1][1] = move_module.nop
-    table[233].form[1][2] = move_module.nop
-    table[233].form[1][3] = move_module.nop
-    table[234].form[0][0] = move_module.nop
-    table[234].form[0][1] = move_module.nop
-    table[234].form[0][2] = move_module.nop
-    table[234].form[0][3] = move_module.nop
-    table[234].form[1][0] = move_module.nop
-    table[234].form[1][1] = move_module.nop
-    table[234].form[1][2] = move_module.nop
-    table[234].form[1][3] = move_module.nop
-    table[235].form[0][0] = move_module.nop
-    table[235].form[0][1] = move_module.nop
-    table[235].form[0][2] = move_module.nop
-    table[235].form[0][3] = move_module.nop
-    table[235].form[1][0] = move_module.nop
-    table[235].form[1][1] = move_module.nop
-    table[235].form[1][2] = move_module.nop
-    table[235].form[1][3] = move_module.nop
-    table[236].form[0][0] = move_module.nop
-    table[236].form[0][1] = move_module.nop
-    table[236].form[0][2] = move_module.nop
-    table[236].form[0][3] = move_module.nop
-    table[236].form[1][0] = move_module.nop
-    table[236].form[1][1] = move_module.nop
-    table[236].form[1][2] = move_module.nop
-    table[236].form[1][3] = move_module.nop
-    table[237].form[0][0] = move_module.nop
-    table[237].form[0][1] = move_module.nop
-    table[237].form[0][2] = move_module.nop
-    table[237].form[0][3] = move_module.nop
-    table[237].form[1][0] = move_module.nop
-    table[237].form[1][1] = move_module.nop
-    table[237].form[1][2] = move_module.nop
-    table[237].form[1][3] = move_module.nop
-    table[238].form[0][0] = move_module.nop
-    table[238].form[0][1] = move_module.nop
-    table[238].form[0][2] = move_module.nop
-    table[238].form[0][3] = move_module.nop
-    table[238].form[1][0] = move_module.nop
-    table[238].form[1][1] = move_module.nop
-    table[238].form[1][2] = move_module.nop
-    table[238].form[1][3] = move_module.nop
-    table[239].form[0][0] = move_module.nop
-    table[239].form[0][1] = move_module.nop
-    table[239].form[0][2] = move_module.nop
-    table[239].form[0][3] = move_module.nop
-    table[240].form[0][0] = move_module.nop
-    table[240].form[0][1] = move_module.nop
-    table[240].form[0][2] = move_module.nop
-    table[240].form[0][3] = move_module.nop
-    table[241].form[0][0] = move_module.nop
-    table[241].form[0][1] = move_module.nop
-    table[241].form[0][2] = move_module.nop
-    table[241].form[0][3] = move_module.nop
-    table[242].form[0][0] = move_module.nop
-    table[242].form[0][1] = move_module.nop
-    table[242].form[0][2] = move_module.nop
-    table[242].form[0][3] = move_module.nop
-    table[243].form[1][0] = move_module.touch
-    table[243].form[1][1] = move_module.touch
-    table[243].form[1][2] = move_module.touch
-    table[243].form[1][3] = move_module.touch
-    table[244].form[1][0] = move_module.touch
-    table[244].form[1][1] = move_module.touch
-    table[244].form[1][2] = move_module.touch
-    table[244].form[1][3] = move_module.touch
-    table[245].form[1][0] = move_module.touch
-    table[245].form[1][1] = move_module.touch
-    table[245].form[1][2] = move_module.touch
-    table[245].form[1][3] = move_module.touch
+    set_all(table[222].form[0], move_module.xlat)
+    set_all(table[223].form[0], move_module.sahf)
+    set_all(table[224].form[0], move_module.lahf)
+    set_all(table[225].form[0], move_module.cmc)
+    set_all(table[226].form[0], move_module.clc)
+    set_all(table[227].form[0], move_module.stc)
+    set_all(table[228].form[0], move_module.cld)
+    set_all(table[229].form[0], move_module.std)
+    set_all(table[230].form[0], move_module.nop)
+    set_all(table[230].form[1], move_module.nop)
+    set_all(table[231].form[0], move_module.nop)
+    set_all(table[231].form[1], move_module.nop)
+    set_all(table[232].form[0], move_module.nop)
+    set_all(table[232].form[1], move_module.nop)
+    set_all(table[233].form[0], move_module.nop)
+    set_all(table[233].form[1], move_module.nop)
+    set_all(table[234].form[0], move_module.nop)
+    set_all(table[234].form[1], move_module.nop)
+    set_all(table[235].form[0], move_module.nop)
+    set_all(table[235].form[1], move_module.nop)
+    set_all(table[236].form[0], move_module.nop)
+    set_all(table[236].form[1], move_module.nop)
+    set_all(table[237].form[0], move_module.nop)
+    set_all(table[237].form[1], move_module.nop)
+    set_all(table[238].form[0], move_module.nop)
+    set_all(table[238].form[1], move_module.nop)
+    set_all(table[239].form[0], move_module.nop)
+    set_all(table[240].form[0], move_module.nop)
+    set_all(table[241].form[0], move_module.nop)
+    set_all(table[242].form[0], move_module.nop)
+    set_all(table[243].form[1], move_module.touch)
+    set_all(table[244].form[1], move_module.touch)
+    set_all(table[245].form[1], move_module.touch)
     table[246].form[1][2] = mov_w_r_My_Gy_32_m
     table[246].form[1][3] = mov_w_r_My_Gy_64_m
     table[247].form[0][1] = bt_r_r_Ev_Gv_16_r
     table[247].form[0][2] = bt_r_r_Ev_Gv_32_r
     table[247].form[0][3] = bt_r_r_Ev_Gv_64_r
-    table[248].form[1][0] = bits_module.bt_mem
-    table[248].form[1][1] = bits_module.bt_mem
-    table[248].form[1][2] = bits_module.bt_mem
-    table[248].form[1][3] = bits_module.bt_mem
+    set_all(table[248].form[1], bits_module.bt_mem)
     table[249].form[0][1] = bt_r_r_Ev_Ib_16_r
     table[249].form[0][2] = bt_r_r_Ev_Ib_32_r
     table[249].form[0][3] = bt_r_r_Ev_Ib_64_r
@@ -1210,14 +1045,8 @@ def fill_2(table: HandlerSetP) -> cython.void:
     table[250].form[0][1] = bts_rw_r_Ev_Gv_16_r
     table[250].form[0][2] = bts_rw_r_Ev_Gv_32_r
     table[250].form[0][3] = bts_rw_r_Ev_Gv_64_r
-    table[251].form[1][0] = bits_module.bts_mem
-    table[251].form[1][1] = bits_module.bts_mem
-    table[251].form[1][2] = bits_module.bts_mem
-    table[251].form[1][3] = bits_module.bts_mem
-    table[251].form[2][0] = bits_module.bts_mem
-    table[251].form[2][1] = bits_module.bts_mem
-    table[251].form[2][2] = bits_module.bts_mem
-    table[251].form[2][3] = bits_module.bts_mem
+    set_all(table[251].form[1], bits_module.bts_mem)
+    set_all(table[251].form[2], bits_module.bts_mem)
     table[252].form[0][1] = bts_rw_r_Ev_Ib_16_r
     table[252].form[0][2] = bts_rw_r_Ev_Ib_32_r
     table[252].form[0][3] = bts_rw_r_Ev_Ib_64_r
@@ -1230,14 +1059,8 @@ def fill_2(table: HandlerSetP) -> cython.void:
     table[253].form[0][1] = btr_rw_r_Ev_Gv_16_r
     table[253].form[0][2] = btr_rw_r_Ev_Gv_32_r
     table[253].form[0][3] = btr_rw_r_Ev_Gv_64_r
-    table[254].form[1][0] = bits_module.btr_mem
-    table[254].form[1][1] = bits_module.btr_mem
-    table[254].form[1][2] = bits_module.btr_mem
-    table[254].form[1][3] = bits_module.btr_mem
-    table[254].form[2][0] = bits_module.btr_mem
-    table[254].form[2][1] = bits_module.btr_mem
-    table[254].form[2][2] = bits_module.btr_mem
-    table[254].form[2][3] = bits_module.btr_mem
+    set_all(table[254].form[1], bits_module.btr_mem)
+    set_all(table[254].form[2], bits_module.btr_mem)
     table[255].form[0][1] = btr_rw_r_Ev_Ib_16_r
     table[255].form[0][2] = btr_rw_r_Ev_Ib_32_r
     table[255].form[0][3] = btr_rw_r_Ev_Ib_64_r
@@ -1250,19 +1073,8 @@ def fill_2(table: HandlerSetP) -> cython.void:
     table[256].form[0][1] = btc_rw_r_Ev_Gv_16_r
     table[256].form[0][2] = btc_rw_r_Ev_Gv_32_r
     table[256].form[0][3] = btc_rw_r_Ev_Gv_64_r
-    table[257].form[1][0] = bits_module.btc_mem
-    table[257].form[1][1] = bits_module.btc_mem
-    table[257].form[1][2] = bits_module.btc_mem
-    table[257].form[1][3] = bits_module.btc_mem
-    table[257].form[2][0] = bits_module.btc_mem
-
-
-@cython.cfunc
-@cython.exceptval(check=False)
-def fill_3(table: HandlerSetP) -> cython.void:
-    table[257].form[2][1] = bits_module.btc_mem
-    table[257].form[2][2] = bits_module.btc_mem
-    table[257].form[2][3] = bits_module.btc_mem
+    set_all(table[257].form[1], bits_module.btc_mem)
+    set_all(table[257].form[2], bits_module.btc_mem)
     table[258].form[0][1] = btc_rw_r_Ev_Ib_16_r
     table[258].form[0][2] = btc_rw_r_Ev_Ib_32_r
     table[258].form[0][3] = btc_rw_r_Ev_Ib_64_r
@@ -1310,14 +1122,8 @@ def fill_3(table: HandlerSetP) -> cython.void:
     table[264].form[0][3] = crc32_8_rw_r_Gy_Eb_64_r
     table[264].form[1][2] = crc32_8_rw_r_Gy_Eb_32_m
     table[264].form[1][3] = crc32_8_rw_r_Gy_Eb_64_m
-    table[265].form[0][0] = bits_module.crc32
-    table[265].form[0][1] = bits_module.crc32
-    table[265].form[0][2] = bits_module.crc32
-    table[265].form[0][3] = bits_module.crc32
-    table[265].form[1][0] = bits_module.crc32
-    table[265].form[1][1] = bits_module.crc32
-    table[265].form[1][2] = bits_module.crc32
-    table[265].form[1][3] = bits_module.crc32
+    set_all(table[265].form[0], bits_module.crc32)
+    set_all(table[265].form[1], bits_module.crc32)
     table[266].form[0][2] = adcx_rw_r_Gy_Ey_32_r
     table[266].form[0][3] = adcx_rw_r_Gy_Ey_64_r
     table[266].form[1][2] = adcx_rw_r_Gy_Ey_32_m
@@ -1370,74 +1176,26 @@ def fill_3(table: HandlerSetP) -> cython.void:
     table[278].form[0][3] = pext_w_r_r_Gy_By_Ey_64_r
     table[278].form[1][2] = pext_w_r_r_Gy_By_Ey_32_m
     table[278].form[1][3] = pext_w_r_r_Gy_By_Ey_64_m
-    table[279].form[0][0] = muldiv_module.mulx
-    table[279].form[0][1] = muldiv_module.mulx
-    table[279].form[0][2] = muldiv_module.mulx
-    table[279].form[0][3] = muldiv_module.mulx
-    table[279].form[1][0] = muldiv_module.mulx
-    table[279].form[1][1] = muldiv_module.mulx
-    table[279].form[1][2] = muldiv_module.mulx
-    table[279].form[1][3] = muldiv_module.mulx
+    set_all(table[279].form[0], muldiv_module.mulx)
+    set_all(table[279].form[1], muldiv_module.mulx)
     table[280].form[0][2] = rorx_w_r_r_Gy_Ey_Ib_32_r
     table[280].form[0][3] = rorx_w_r_r_Gy_Ey_Ib_64_r
     table[280].form[1][2] = rorx_w_r_r_Gy_Ey_Ib_32_m
     table[280].form[1][3] = rorx_w_r_r_Gy_Ey_Ib_64_m
-    table[281].form[0][0] = atomic_module.xadd
-    table[281].form[0][1] = atomic_module.xadd
-    table[281].form[0][2] = atomic_module.xadd
-    table[281].form[0][3] = atomic_module.xadd
-    table[281].form[1][0] = atomic_module.xadd
-    table[281].form[1][1] = atomic_module.xadd
-    table[281].form[1][2] = atomic_module.xadd
-    table[281].form[1][3] = atomic_module.xadd
-    table[281].form[2][0] = atomic_module.xadd
-    table[281].form[2][1] = atomic_module.xadd
-    table[281].form[2][2] = atomic_module.xadd
-    table[281].form[2][3] = atomic_module.xadd
-    table[282].form[0][0] = atomic_module.xadd
-    table[282].form[0][1] = atomic_module.xadd
-    table[282].form[0][2] = atomic_module.xadd
-    table[282].form[0][3] = atomic_module.xadd
-    table[282].form[1][0] = atomic_module.xadd
-    table[282].form[1][1] = atomic_module.xadd
-    table[282].form[1][2] = atomic_module.xadd
-    table[282].form[1][3] = atomic_module.xadd
-    table[282].form[2][0] = atomic_module.xadd
-    table[282].form[2][1] = atomic_module.xadd
-    table[282].form[2][2] = atomic_module.xadd
-    table[282].form[2][3] = atomic_module.xadd
-    table[283].form[0][0] = atomic_module.cmpxchg
-    table[283].form[0][1] = atomic_module.cmpxchg
-    table[283].form[0][2] = atomic_module.cmpxchg
-    table[283].form[0][3] = atomic_module.cmpxchg
-    table[283].form[1][0] = atomic_module.cmpxchg
-    table[283].form[1][1] = atomic_module.cmpxchg
-    table[283].form[1][2] = atomic_module.cmpxchg
-    table[283].form[1][3] = atomic_module.cmpxchg
-    table[283].form[2][0] = atomic_module.cmpxchg
-    table[283].form[2][1] = atomic_module.cmpxchg
-    table[283].form[2][2] = atomic_module.cmpxchg
-    table[283].form[2][3] = atomic_module.cmpxchg
-    table[284].form[0][0] = atomic_module.cmpxchg
-    table[284].form[0][1] = atomic_module.cmpxchg
-    table[284].form[0][2] = atomic_module.cmpxchg
-    table[284].form[0][3] = atomic_module.cmpxchg
-    table[284].form[1][0] = atomic_module.cmpxchg
-    table[284].form[1][1] = atomic_module.cmpxchg
-    table[284].form[1][2] = atomic_module.cmpxchg
-    table[284].form[1][3] = atomic_module.cmpxchg
-    table[284].form[2][0] = atomic_module.cmpxchg
-    table[284].form[2][1] = atomic_module.cmpxchg
-    table[284].form[2][2] = atomic_module.cmpxchg
-    table[284].form[2][3] = atomic_module.cmpxchg
-    table[285].form[1][0] = atomic_module.cmpxchg8b
-    table[285].form[1][1] = atomic_module.cmpxchg8b
-    table[285].form[1][2] = atomic_module.cmpxchg8b
-    table[285].form[1][3] = atomic_module.cmpxchg8b
-    table[285].form[2][0] = atomic_module.cmpxchg8b
-    table[285].form[2][1] = atomic_module.cmpxchg8b
-    table[285].form[2][2] = atomic_module.cmpxchg8b
-    table[285].form[2][3] = atomic_module.cmpxchg8b
+    set_all(table[281].form[0], atomic_module.xadd)
+    set_all(table[281].form[1], atomic_module.xadd)
+    set_all(table[281].form[2], atomic_module.xadd)
+    set_all(table[282].form[0], atomic_module.xadd)
+    set_all(table[282].form[1], atomic_module.xadd)
+    set_all(table[282].form[2], atomic_module.xadd)
+    set_all(table[283].form[0], atomic_module.cmpxchg)
+    set_all(table[283].form[1], atomic_module.cmpxchg)
+    set_all(table[283].form[2], atomic_module.cmpxchg)
+    set_all(table[284].form[0], atomic_module.cmpxchg)
+    set_all(table[284].form[1], atomic_module.cmpxchg)
+    set_all(table[284].form[2], atomic_module.cmpxchg)
+    set_all(table[285].form[1], atomic_module.cmpxchg8b)
+    set_all(table[285].form[2], atomic_module.cmpxchg8b)
     table[286].form[0][0] = pushpop_push_reg_1
     table[286].form[0][1] = pushpop_push_reg_2
     table[286].form[0][2] = pushpop_push_reg_4
@@ -1446,182 +1204,50 @@ def fill_3(table: HandlerSetP) -> cython.void:
     table[287].form[0][1] = pushpop_pop_reg_2
     table[287].form[0][2] = pushpop_pop_reg_4
     table[287].form[0][3] = pushpop_pop_reg_8
-    table[288].form[0][0] = pushpop_module.push_imm
-    table[288].form[0][1] = pushpop_module.push_imm
-    table[288].form[0][2] = pushpop_module.push_imm
-    table[288].form[0][3] = pushpop_module.push_imm
-    table[289].form[0][0] = pushpop_module.push_imm
-    table[289].form[0][1] = pushpop_module.push_imm
-    table[289].form[0][2] = pushpop_module.push_imm
-    table[289].form[0][3] = pushpop_module.push_imm
-    table[290].form[0][0] = pushpop_module.push_ev
-    table[290].form[0][1] = pushpop_module.push_ev
-    table[290].form[0][2] = pushpop_module.push_ev
-    table[290].form[0][3] = pushpop_module.push_ev
-    table[290].form[1][0] = pushpop_module.push_ev
-    table[290].form[1][1] = pushpop_module.push_ev
-    table[290].form[1][2] = pushpop_module.push_ev
-    table[290].form[1][3] = pushpop_module.push_ev
-    table[291].form[0][0] = pushpop_module.pop_ev
-    table[291].form[0][1] = pushpop_module.pop_ev
-    table[291].form[0][2] = pushpop_module.pop_ev
-    table[291].form[0][3] = pushpop_module.pop_ev
-    table[291].form[1][0] = pushpop_module.pop_ev
-    table[291].form[1][1] = pushpop_module.pop_ev
-    table[291].form[1][2] = pushpop_module.pop_ev
-    table[291].form[1][3] = pushpop_module.pop_ev
-    table[292].form[0][0] = pushpop_module.pusha
-    table[292].form[0][1] = pushpop_module.pusha
-    table[292].form[0][2] = pushpop_module.pusha
-    table[292].form[0][3] = pushpop_module.pusha
-    table[293].form[0][0] = pushpop_module.popa
-    table[293].form[0][1] = pushpop_module.popa
-    table[293].form[0][2] = pushpop_module.popa
-    table[293].form[0][3] = pushpop_module.popa
-    table[294].form[0][0] = pushpop_module.enter
-    table[294].form[0][1] = pushpop_module.enter
-    table[294].form[0][2] = pushpop_module.enter
-    table[294].form[0][3] = pushpop_module.enter
-    table[295].form[0][0] = pushpop_module.leave_frame
-    table[295].form[0][1] = pushpop_module.leave_frame
-    table[295].form[0][2] = pushpop_module.leave_frame
-    table[295].form[0][3] = pushpop_module.leave_frame
-    table[296].form[0][0] = branch_jcc_0
-    table[296].form[0][1] = branch_jcc_0
-    table[296].form[0][2] = branch_jcc_0
-    table[296].form[0][3] = branch_jcc_0
-    table[297].form[0][0] = branch_jcc_0
-    table[297].form[0][1] = branch_jcc_0
-    table[297].form[0][2] = branch_jcc_0
-    table[297].form[0][3] = branch_jcc_0
-    table[298].form[0][0] = branch_jcc_1
-    table[298].form[0][1] = branch_jcc_1
-    table[298].form[0][2] = branch_jcc_1
-    table[298].form[0][3] = branch_jcc_1
-    table[299].form[0][0] = branch_jcc_1
-    table[299].form[0][1] = branch_jcc_1
-    table[299].form[0][2] = branch_jcc_1
-    table[299].form[0][3] = branch_jcc_1
-    table[300].form[0][0] = branch_jcc_2
-    table[300].form[0][1] = branch_jcc_2
-    table[300].form[0][2] = branch_jcc_2
-    table[300].form[0][3] = branch_jcc_2
-    table[301].form[0][0] = branch_jcc_2
-    table[301].form[0][1] = branch_jcc_2
-    table[301].form[0][2] = branch_jcc_2
-    table[301].form[0][3] = branch_jcc_2
-    table[302].form[0][0] = branch_jcc_3
-    table[302].form[0][1] = branch_jcc_3
-    table[302].form[0][2] = branch_jcc_3
-    table[302].form[0][3] = branch_jcc_3
-    table[303].form[0][0] = branch_jcc_3
-    table[303].form[0][1] = branch_jcc_3
-    table[303].form[0][2] = branch_jcc_3
-    table[303].form[0][3] = branch_jcc_3
-    table[304].form[0][0] = branch_jcc_4
-    table[304].form[0][1] = branch_jcc_4
-    table[304].form[0][2] = branch_jcc_4
-    table[304].form[0][3] = branch_jcc_4
-    table[305].form[0][0] = branch_jcc_4
-    table[305].form[0][1] = branch_jcc_4
-    table[305].form[0][2] = branch_jcc_4
-    table[305].form[0][3] = branch_jcc_4
-    table[306].form[0][0] = branch_jcc_5
-    table[306].form[0][1] = branch_jcc_5
-    table[306].form[0][2] = branch_jcc_5
-    table[306].form[0][3] = branch_jcc_5
-    table[307].form[0][0] = branch_jcc_5
-    table[307].form[0][1] = branch_jcc_5
-    table[307].form[0][2] = branch_jcc_5
-    table[307].form[0][3] = branch_jcc_5
-    table[308].form[0][0] = branch_jcc_6
-    table[308].form[0][1] = branch_jcc_6
-    table[308].form[0][2] = branch_jcc_6
-    table[308].form[0][3] = branch_jcc_6
-    table[309].form[0][0] = branch_jcc_6
-    table[309].form[0][1] = branch_jcc_6
-    table[309].form[0][2] = branch_jcc_6
-    table[309].form[0][3] = branch_jcc_6
-    table[310].form[0][0] = branch_jcc_7
-    table[310].form[0][1] = branch_jcc_7
-    table[310].form[0][2] = branch_jcc_7
-    table[310].form[0][3] = branch_jcc_7
-    table[311].form[0][0] = branch_jcc_7
-    table[311].form[0][1] = branch_jcc_7
-    table[311].form[0][2] = branch_jcc_7
-    table[311].form[0][3] = branch_jcc_7
-    table[312].form[0][0] = branch_jcc_8
-    table[312].form[0][1] = branch_jcc_8
-    table[312].form[0][2] = branch_jcc_8
-    table[312].form[0][3] = branch_jcc_8
-    table[313].form[0][0] = branch_jcc_8
-    table[313].form[0][1] = branch_jcc_8
-    table[313].form[0][2] = branch_jcc_8
-    table[313].form[0][3] = branch_jcc_8
-    table[314].form[0][0] = branch_jcc_9
-    table[314].form[0][1] = branch_jcc_9
-    table[314].form[0][2] = branch_jcc_9
-    table[314].form[0][3] = branch_jcc_9
-    table[315].form[0][0] = branch_jcc_9
-    table[315].form[0][1] = branch_jcc_9
-    table[315].form[0][2] = branch_jcc_9
-    table[315].form[0][3] = branch_jcc_9
-    table[316].form[0][0] = branch_jcc_10
-    table[316].form[0][1] = branch_jcc_10
-    table[316].form[0][2] = branch_jcc_10
-    table[316].form[0][3] = branch_jcc_10
-    table[317].form[0][0] = branch_jcc_10
-    table[317].form[0][1] = branch_jcc_10
-    table[317].form[0][2] = branch_jcc_10
-    table[317].form[0][3] = branch_jcc_10
-    table[318].form[0][0] = branch_jcc_11
-    table[318].form[0][1] = branch_jcc_11
-    table[318].form[0][2] = branch_jcc_11
-    table[318].form[0][3] = branch_jcc_11
-    table[319].form[0][0] = branch_jcc_11
-    table[319].form[0][1] = branch_jcc_11
-    table[319].form[0][2] = branch_jcc_11
-    table[319].form[0][3] = branch_jcc_11
-    table[320].form[0][0] = branch_jcc_12
-    table[320].form[0][1] = branch_jcc_12
-    table[320].form[0][2] = branch_jcc_12
-    table[320].form[0][3] = branch_jcc_12
-    table[321].form[0][0] = branch_jcc_12
-    table[321].form[0][1] = branch_jcc_12
-    table[321].form[0][2] = branch_jcc_12
-    table[321].form[0][3] = branch_jcc_12
-    table[322].form[0][0] = branch_jcc_13
-    table[322].form[0][1] = branch_jcc_13
-    table[322].form[0][2] = branch_jcc_13
-    table[322].form[0][3] = branch_jcc_13
-    table[323].form[0][0] = branch_jcc_13
-    table[323].form[0][1] = branch_jcc_13
-    table[323].form[0][2] = branch_jcc_13
-    table[323].form[0][3] = branch_jcc_13
-    table[324].form[0][0] = branch_jcc_14
-    table[324].form[0][1] = branch_jcc_14
-    table[324].form[0][2] = branch_jcc_14
-    table[324].form[0][3] = branch_jcc_14
-    table[325].form[0][0] = branch_jcc_14
-    table[325].form[0][1] = branch_jcc_14
-    table[325].form[0][2] = branch_jcc_14
-    table[325].form[0][3] = branch_jcc_14
-    table[326].form[0][0] = branch_jcc_15
-    table[326].form[0][1] = branch_jcc_15
-    table[326].form[0][2] = branch_jcc_15
-    table[326].form[0][3] = branch_jcc_15
-    table[327].form[0][0] = branch_jcc_15
-    table[327].form[0][1] = branch_jcc_15
-    table[327].form[0][2] = branch_jcc_15
-    table[327].form[0][3] = branch_jcc_15
-    table[328].form[0][0] = branch_module.jmp
-    table[328].form[0][1] = branch_module.jmp
-    table[328].form[0][2] = branch_module.jmp
-    table[328].form[0][3] = branch_module.jmp
-    table[329].form[0][0] = branch_module.jmp
-    table[329].form[0][1] = branch_module.jmp
-    table[329].form[0][2] = branch_module.jmp
-    table[329].form[0][3] = branch_module.jmp
+    set_all(table[288].form[0], pushpop_module.push_imm)
+    set_all(table[289].form[0], pushpop_module.push_imm)
+    set_all(table[290].form[0], pushpop_module.push_ev)
+    set_all(table[290].form[1], pushpop_module.push_ev)
+    set_all(table[291].form[0], pushpop_module.pop_ev)
+    set_all(table[291].form[1], pushpop_module.pop_ev)
+    set_all(table[292].form[0], pushpop_module.pusha)
+    set_all(table[293].form[0], pushpop_module.popa)
+    set_all(table[294].form[0], pushpop_module.enter)
+    set_all(table[295].form[0], pushpop_module.leave_frame)
+    set_all(table[296].form[0], branch_jcc_0)
+    set_all(table[297].form[0], branch_jcc_0)
+    set_all(table[298].form[0], branch_jcc_1)
+    set_all(table[299].form[0], branch_jcc_1)
+    set_all(table[300].form[0], branch_jcc_2)
+    set_all(table[301].form[0], branch_jcc_2)
+    set_all(table[302].form[0], branch_jcc_3)
+    set_all(table[303].form[0], branch_jcc_3)
+    set_all(table[304].form[0], branch_jcc_4)
+    set_all(table[305].form[0], branch_jcc_4)
+    set_all(table[306].form[0], branch_jcc_5)
+    set_all(table[307].form[0], branch_jcc_5)
+    set_all(table[308].form[0], branch_jcc_6)
+    set_all(table[309].form[0], branch_jcc_6)
+    set_all(table[310].form[0], branch_jcc_7)
+    set_all(table[311].form[0], branch_jcc_7)
+    set_all(table[312].form[0], branch_jcc_8)
+    set_all(table[313].form[0], branch_jcc_8)
+    set_all(table[314].form[0], branch_jcc_9)
+    set_all(table[315].form[0], branch_jcc_9)
+    set_all(table[316].form[0], branch_jcc_10)
+    set_all(table[317].form[0], branch_jcc_10)
+    set_all(table[318].form[0], branch_jcc_11)
+    set_all(table[319].form[0], branch_jcc_11)
+    set_all(table[320].form[0], branch_jcc_12)
+    set_all(table[321].form[0], branch_jcc_12)
+    set_all(table[322].form[0], branch_jcc_13)
+    set_all(table[323].form[0], branch_jcc_13)
+    set_all(table[324].form[0], branch_jcc_14)
+    set_all(table[325].form[0], branch_jcc_14)
+    set_all(table[326].form[0], branch_jcc_15)
+    set_all(table[327].form[0], branch_jcc_15)
+    set_all(table[328].form[0], branch_module.jmp)
+    set_all(table[329].form[0], branch_module.jmp)
     table[330].form[0][0] = branch_call_1
     table[330].form[0][1] = branch_call_2
     table[330].form[0][2] = branch_call_4
@@ -1638,6 +1264,11 @@ def fill_3(table: HandlerSetP) -> cython.void:
     table[333].form[0][1] = branch_call_ev_2
     table[333].form[0][2] = branch_call_ev_4
     table[333].form[0][3] = branch_call_ev_8
+
+
+@cython.cfunc
+@cython.exceptval(check=False)
+def fill_3(table: HandlerSetP) -> cython.void:
     table[333].form[1][0] = branch_call_ev_1
     table[333].form[1][1] = branch_call_ev_2
     table[333].form[1][2] = branch_call_ev_4
@@ -1650,11475 +1281,2872 @@ def fill_3(table: HandlerSetP) -> cython.void:
     table[334].form[1][1] = branch_jmp_ev_2
     table[334].form[1][2] = branch_jmp_ev_4
     table[334].form[1][3] = branch_jmp_ev_8
-    table[335].form[0][0] = branch_module.loopne
-    table[335].form[0][1] = branch_module.loopne
-    table[335].form[0][2] = branch_module.loopne
-    table[335].form[0][3] = branch_module.loopne
-    table[336].form[0][0] = branch_module.loope
-    table[336].form[0][1] = branch_module.loope
-    table[336].form[0][2] = branch_module.loope
-    table[336].form[0][3] = branch_module.loope
-    table[337].form[0][0] = branch_module.loop
-    table[337].form[0][1] = branch_module.loop
+    set_all(table[335].form[0], branch_module.loopne)
+    set_all(table[336].form[0], branch_module.loope)
+    set_all(table[337].form[0], branch_module.loop)
+    set_all(table[338].form[0], branch_module.jcxz)
+    set_all(table[339].form[0], string_module.movs)
+    set_all(table[340].form[0], string_module.movs)
+    set_all(table[341].form[0], string_module.cmps)
+    set_all(table[342].form[0], string_module.cmps)
+    set_all(table[343].form[0], string_module.stos)
+    set_all(table[344].form[0], string_module.stos)
+    set_all(table[345].form[0], string_module.lods)
+    set_all(table[346].form[0], string_module.lods)
+    set_all(table[347].form[0], string_module.scas)
+    set_all(table[348].form[0], string_module.scas)
+    set_all(table[349].form[0], port_module.ins)
+    set_all(table[350].form[0], port_module.ins)
+    set_all(table[351].form[0], port_module.outs)
+    set_all(table[352].form[0], port_module.outs)
+    set_all(table[353].form[0], port_module.in_imm)
+    set_all(table[354].form[0], port_module.in_imm)
+    set_all(table[355].form[0], port_module.out_imm)
+    set_all(table[356].form[0], port_module.out_imm)
+    set_all(table[357].form[0], port_module.in_dx)
+    set_all(table[358].form[0], port_module.in_dx)
+    set_all(table[359].form[0], port_module.out_dx)
+    set_all(table[360].form[0], port_module.out_dx)
+    set_all(table[361].form[0], bcd_module.daa)
+    set_all(table[362].form[0], bcd_module.das)
+    set_all(table[363].form[0], bcd_module.aaa)
+    set_all(table[364].form[0], bcd_module.aas)
+    set_all(table[365].form[0], bcd_module.aam)
+    set_all(table[366].form[0], bcd_module.aad)
+    set_all(table[367].form[0], bcd_module.salc)
+    set_all(table[368].form[0], move_module.undefined)
+    set_all(table[369].form[0], move_module.undefined)
+    set_all(table[369].form[1], move_module.undefined)
+    set_all(table[370].form[0], move_module.undefined)
+    set_all(table[370].form[1], move_module.undefined)
+    set_all(table[371].form[0], bits_module.rdrand)
+    set_all(table[372].form[0], bits_module.rdrand)
+    set_all(table[373].form[0], bits_module.rdpid)
+    set_all(table[374].form[0], avx_module.zero_all)
+    set_all(table[375].form[0], avx_module.zero_upper)
+    set_all(table[376].form[1], avx_module.ldmxcsr)
+    set_all(table[377].form[1], avx_module.stmxcsr)
+    set_all(table[378].form[0], avx_module.vector)
+    set_all(table[378].form[1], avx_module.vector)
+    set_all(table[379].form[1], avx_module.vector)
+    set_all(table[380].form[0], avx_module.vector)
+    set_all(table[381].form[1], avx_module.vector)
+    set_all(table[382].form[0], avx_module.vector)
+    set_all(table[383].form[0], avx_module.vector)
+    set_all(table[383].form[1], avx_module.vector)
+    set_all(table[384].form[0], avx_module.vector)
+    set_all(table[384].form[1], avx_module.vector)
+    set_all(table[385].form[1], avx_module.vector)
+    set_all(table[386].form[0], avx_module.vector)
+    set_all(table[387].form[1], avx_module.vector)
+    set_all(table[388].form[0], avx_module.vector)
+    set_all(table[389].form[0], avx_module.vector)
+    set_all(table[389].form[1], avx_module.vector)
+    set_all(table[390].form[1], avx_module.vector)
+    set_all(table[391].form[0], avx_module.vector)
+    set_all(table[391].form[1], avx_module.vector)
+    set_all(table[392].form[0], avx_module.vector)
+    set_all(table[392].form[1], avx_module.vector)
+    set_all(table[393].form[0], avx_module.vector)
+    set_all(table[393].form[1], avx_module.vector)
+    set_all(table[394].form[0], avx_module.vector)
+    set_all(table[395].form[1], avx_module.vector)
+    set_all(table[396].form[1], avx_module.vector)
+    set_all(table[397].form[1], avx_module.vector)
+    set_all(table[398].form[1], avx_module.vector)
+    set_all(table[399].form[0], avx_module.vector)
+    set_all(table[399].form[1], avx_module.vector)
+    set_all(table[400].form[1], avx_module.vector)
+    set_all(table[401].form[0], avx_module.vector)
+    set_all(table[402].form[1], avx_module.vector)
+    set_all(table[403].form[1], avx_module.vector)
+    set_all(table[404].form[0], avx_module.vector)
+    set_all(table[404].form[1], avx_module.vector)
+    set_all(table[405].form[0], avx_module.vector)
+    set_all(table[405].form[1], avx_module.vector)
+    set_all(table[406].form[0], avx_module.vector)
+    set_all(table[406].form[1], avx_module.vector)
+    set_all(table[407].form[0], avx_module.vector)
+    set_all(table[407].form[1], avx_module.vector)
+    set_all(table[408].form[1], avx_module.vector)
+    set_all(table[409].form[1], avx_module.vector)
+    set_all(table[410].form[0], avx_module.vector)
+    set_all(table[410].form[1], avx_module.vector)
+    set_all(table[411].form[0], avx_module.vector)
+    set_all(table[411].form[1], avx_module.vector)
+    set_all(table[412].form[0], avx_module.vector)
+    set_all(table[412].form[1], avx_module.vector)
+    set_all(table[413].form[0], avx_module.vector)
+    set_all(table[413].form[1], avx_module.vector)
+    set_all(table[414].form[0], avx_module.vector)
+    set_all(table[414].form[1], avx_module.vector)
+    set_all(table[415].form[0], avx_module.vector)
+    set_all(table[415].form[1], avx_module.vector)
+    set_all(table[416].form[1], avx_module.vector)
+    set_all(table[417].form[1], avx_module.vector)
+    set_all(table[418].form[0], avx_move_module.maskmovdqu)
+    set_all(table[419].form[1], avx_module.vector)
+    set_all(table[420].form[0], avx_module.vector)
+    set_all(table[421].form[1], avx_module.vector)
+    set_all(table[422].form[0], avx_module.vector)
+    set_all(table[423].form[1], avx_module.vector)
+    set_all(table[424].form[1], avx_module.vector)
+    set_all(table[425].form[1], avx_move_module.load_masked)
+    set_all(table[426].form[1], avx_move_module.load_masked)
+    set_all(table[427].form[1], avx_move_module.store_masked)
+    set_all(table[428].form[1], avx_move_module.store_masked)
+    set_all(table[429].form[0], avx_module.vector)
+    set_all(table[429].form[1], avx_module.vector)
+    set_all(table[430].form[0], avx_module.vector)
+    set_all(table[430].form[1], avx_module.vector)
+    set_all(table[431].form[1], avx_module.vector)
+    set_all(table[432].form[0], avx_module.vector)
+    set_all(table[432].form[1], avx_module.vector)
+    set_all(table[433].form[0], avx_module.vector)
+    set_all(table[433].form[1], avx_module.vector)
+    set_all(table[434].form[1], avx_move_module.load_masked)
+    set_all(table[435].form[1], avx_move_module.load_masked)
+    set_all(table[436].form[1], avx_move_module.store_masked)
+    set_all(table[437].form[1], avx_move_module.store_masked)
+    set_all(table[438].form[0], avx_module.vector)
+    set_all(table[439].form[0], avx_module.vector)
+    set_all(table[440].form[0], avx_module.vector)
+    set_all(table[440].form[1], avx_module.vector)
+    set_all(table[441].form[0], avx_module.vector)
+    set_all(table[441].form[1], avx_module.vector)
+    set_all(table[442].form[0], avx_module.vector)
+    set_all(table[442].form[1], avx_module.vector)
+    set_all(table[443].form[0], avx_module.vector)
+    set_all(table[444].form[0], avx_module.vector)
+    set_all(table[445].form[1], avx_module.vector)
+    set_all(table[446].form[0], avx_module.vector)
+    set_all(table[447].form[0], avx_module.vector)
+    set_all(table[447].form[1], avx_module.vector)
+    set_all(table[448].form[0], avx_module.vector)
+    set_all(table[448].form[1], avx_module.vector)
+    set_all(table[449].form[0], avx_module.vector)
+    set_all(table[449].form[1], avx_module.vector)
+    set_all(table[450].form[1], avx_module.vector)
+    set_all(table[451].form[0], avx_module.vector)
+    set_all(table[452].form[1], avx_module.vector)
+    set_all(table[453].form[0], avx_module.vector)
+    set_all(table[454].form[0], avx_module.vector)
+    set_all(table[454].form[1], avx_module.vector)
+    set_all(table[455].form[1], avx_gather_module.gather)
+    set_all(table[456].form[1], avx_gather_module.gather)
+    set_all(table[457].form[1], avx_gather_module.gather)
+    set_all(table[458].form[1], avx_gather_module.gather)
+    set_all(table[459].form[1], avx_gather_module.gather)
+    set_all(table[460].form[1], avx_gather_module.gather)
+    set_all(table[461].form[1], avx_gather_module.gather)
+    set_all(table[462].form[1], avx_gather_module.gather)
+    set_all(table[463].form[0], avx_module.vector)
+    set_all(table[463].form[1], avx_module.vector)
+    set_all(table[464].form[0], avx_module.vector)
+    set_all(table[464].form[1], avx_module.vector)
+    set_all(table[465].form[0], avx_module.vector)
+    set_all(table[465].form[1], avx_module.vector)
+    set_all(table[466].form[0], avx_module.vector)
+    set_all(table[466].form[1], avx_module.vector)
+    set_all(table[467].form[0], avx_module.vector)
+    set_all(table[467].form[1], avx_module.vector)
+    set_all(table[468].form[0], avx_module.vector)
+    set_all(table[468].form[1], avx_module.vector)
+    set_all(table[469].form[0], avx_module.vector)
+    set_all(table[469].form[1], avx_module.vector)
+    set_all(table[470].form[0], avx_module.vector)
+    set_all(table[470].form[1], avx_module.vector)
+    set_all(table[471].form[0], avx_module.vector)
+    set_all(table[471].form[1], avx_module.vector)
+    set_all(table[472].form[0], avx_module.vector)
+    set_all(table[472].form[1], avx_module.vector)
+    set_all(table[473].form[0], avx_module.vector)
+    set_all(table[473].form[1], avx_module.vector)
+    set_all(table[474].form[0], avx_module.vector)
+    set_all(table[474].form[1], avx_module.vector)
+    set_all(table[475].form[0], avx_module.flags)
+    set_all(table[475].form[1], avx_module.flags)
+    set_all(table[476].form[0], avx_module.flags)
+    set_all(table[476].form[1], avx_module.flags)
+    set_all(table[477].form[0], avx_module.flags)
+    set_all(table[477].form[1], avx_module.flags)
+    set_all(table[478].form[0], avx_float_module.flags)
+    set_all(table[478].form[1], avx_float_module.flags)
+    set_all(table[479].form[0], avx_float_module.flags)
+    set_all(table[479].form[1], avx_float_module.flags)
+    set_all(table[480].form[0], avx_float_module.flags)
+    set_all(table[480].form[1], avx_float_module.flags)
+    set_all(table[481].form[0], avx_float_module.flags)
+    set_all(table[481].form[1], avx_float_module.flags)
+    set_all(table[482].form[0], avx_float_module.vector)
+    set_all(table[482].form[1], avx_float_module.vector)
+    set_all(table[483].form[0], avx_float_module.vector)
+    set_all(table[483].form[1], avx_float_module.vector)
+    set_all(table[484].form[0], avx_float_module.vector)
+    set_all(table[484].form[1], avx_float_module.vector)
+    set_all(table[485].form[0], avx_float_module.vector)
+    set_all(table[485].form[1], avx_float_module.vector)
+    set_all(table[486].form[0], avx_module.vector)
+    set_all(table[486].form[1], avx_module.vector)
+    set_all(table[487].form[0], avx_module.vector)
+    set_all(table[487].form[1], avx_module.vector)
+    set_all(table[488].form[0], avx_module.vector)
+    set_all(table[488].form[1], avx_module.vector)
+    set_all(table[489].form[0], avx_module.vector)
+    set_all(table[489].form[1], avx_module.vector)
+    set_all(table[490].form[0], avx_float_module.vector)
+    set_all(table[490].form[1], avx_float_module.vector)
+    set_all(table[491].form[0], avx_float_module.vector)
+    set_all(table[491].form[1], avx_float_module.vector)
+    set_all(table[492].form[0], avx_float_module.vector)
+    set_all(table[492].form[1], avx_float_module.vector)
+    set_all(table[493].form[0], avx_float_module.vector)
+    set_all(table[493].form[1], avx_float_module.vector)
+    set_all(table[494].form[0], avx_float_module.vector)
+    set_all(table[494].form[1], avx_float_module.vector)
+    set_all(table[495].form[0], avx_float_module.vector)
+    set_all(table[495].form[1], avx_float_module.vector)
+    set_all(table[496].form[0], avx_float_module.vector)
+    set_all(table[496].form[1], avx_float_module.vector)
+    set_all(table[497].form[0], avx_float_module.vector)
+    set_all(table[497].form[1], avx_float_module.vector)
+    set_all(table[498].form[0], avx_float_module.vector)
+    set_all(table[498].form[1], avx_float_module.vector)
+    set_all(table[499].form[0], avx_float_module.vector)
+    set_all(table[499].form[1], avx_float_module.vector)
+    set_all(table[500].form[0], avx_float_module.vector)
+    set_all(table[500].form[1], avx_float_module.vector)
+    set_all(table[501].form[0], avx_float_module.vector)
+    set_all(table[501].form[1], avx_float_module.vector)
+    set_all(table[502].form[0], avx_float_module.vector)
+    set_all(table[502].form[1], avx_float_module.vector)
+    set_all(table[503].form[0], avx_float_module.vector)
+    set_all(table[503].form[1], avx_float_module.vector)
+    set_all(table[504].form[0], avx_float_module.vector)
+    set_all(table[504].form[1], avx_float_module.vector)
+    set_all(table[505].form[0], avx_float_module.vector)
+    set_all(table[505].form[1], avx_float_module.vector)
+    set_all(table[506].form[0], avx_float_module.vector)
+    set_all(table[506].form[1], avx_float_module.vector)
+    set_all(table[507].form[0], avx_float_module.vector)
+    set_all(table[507].form[1], avx_float_module.vector)
+    set_all(table[508].form[0], avx_float_module.vector)
+    set_all(table[508].form[1], avx_float_module.vector)
+    set_all(table[509].form[0], avx_float_module.vector)
+    set_all(table[509].form[1], avx_float_module.vector)
+    set_all(table[510].form[0], avx_float_module.vector)
+    set_all(table[510].form[1], avx_float_module.vector)
+    set_all(table[511].form[0], avx_float_module.vector)
+    set_all(table[511].form[1], avx_float_module.vector)
+    set_all(table[512].form[0], avx_float_module.vector)
+    set_all(table[512].form[1], avx_float_module.vector)
+    set_all(table[513].form[0], avx_float_module.vector)
+    set_all(table[513].form[1], avx_float_module.vector)
+    set_all(table[514].form[0], avx_float_module.vector)
+    set_all(table[514].form[1], avx_float_module.vector)
+    set_all(table[515].form[0], avx_float_module.vector)
+    set_all(table[515].form[1], avx_float_module.vector)
+    set_all(table[516].form[0], avx_float_module.vector)
+    set_all(table[516].form[1], avx_float_module.vector)
+    set_all(table[517].form[0], avx_float_module.vector)
+    set_all(table[517].form[1], avx_float_module.vector)
+    set_all(table[518].form[0], avx_float_module.vector)
+    set_all(table[518].form[1], avx_float_module.vector)
+    set_all(table[519].form[0], avx_float_module.vector)
+    set_all(table[519].form[1], avx_float_module.vector)
+    set_all(table[520].form[0], avx_float_module.vector)
+    set_all(table[520].form[1], avx_float_module.vector)
+    set_all(table[521].form[0], avx_float_module.vector)
+    set_all(table[521].form[1], avx_float_module.vector)
+    set_all(table[522].form[0], avx_float_module.vector)
+    set_all(table[522].form[1], avx_float_module.vector)
+    set_all(table[523].form[0], avx_float_module.vector)
+    set_all(table[523].form[1], avx_float_module.vector)
+    set_all(table[524].form[0], avx_float_module.vector)
+    set_all(table[524].form[1], avx_float_module.vector)
+    set_all(table[525].form[0], avx_float_module.vector)
+    set_all(table[525].form[1], avx_float_module.vector)
+    set_all(table[526].form[0], avx_float_module.vector)
+    set_all(table[526].form[1], avx_float_module.vector)
+    set_all(table[527].form[0], avx_float_module.vector)
+    set_all(table[527].form[1], avx_float_module.vector)
+    set_all(table[528].form[0], avx_float_module.vector)
+    set_all(table[528].form[1], avx_float_module.vector)
+    set_all(table[529].form[0], avx_float_module.vector)
+    set_all(table[529].form[1], avx_float_module.vector)
+    set_all(table[530].form[0], avx_float_module.vector)
+    set_all(table[530].form[1], avx_float_module.vector)
+    set_all(table[531].form[0], avx_float_module.vector)
+    set_all(table[531].form[1], avx_float_module.vector)
+    set_all(table[532].form[0], avx_float_module.vector)
+    set_all(table[532].form[1], avx_float_module.vector)
+    set_all(table[533].form[0], avx_float_module.vector)
+    set_all(table[533].form[1], avx_float_module.vector)
+    set_all(table[534].form[0], avx_float_module.vector)
+    set_all(table[534].form[1], avx_float_module.vector)
+    set_all(table[535].form[0], avx_float_module.vector)
+    set_all(table[535].form[1], avx_float_module.vector)
+    set_all(table[536].form[0], avx_float_module.vector)
+    set_all(table[536].form[1], avx_float_module.vector)
+    set_all(table[537].form[0], avx_float_module.vector)
+    set_all(table[537].form[1], avx_float_module.vector)
+    set_all(table[538].form[0], avx_float_module.vector)
+    set_all(table[538].form[1], avx_float_module.vector)
+    set_all(table[539].form[0], avx_float_module.vector)
+    set_all(table[539].form[1], avx_float_module.vector)
+    set_all(table[540].form[0], avx_float_module.vector)
+    set_all(table[540].form[1], avx_float_module.vector)
+    set_all(table[541].form[0], avx_float_module.vector)
+    set_all(table[541].form[1], avx_float_module.vector)
+    set_all(table[542].form[0], avx_float_module.vector)
+    set_all(table[542].form[1], avx_float_module.vector)
+    set_all(table[543].form[0], avx_float_module.vector)
+    set_all(table[543].form[1], avx_float_module.vector)
+    set_all(table[544].form[0], avx_float_module.vector)
+    set_all(table[544].form[1], avx_float_module.vector)
+    set_all(table[545].form[0], avx_float_module.vector)
+    set_all(table[545].form[1], avx_float_module.vector)
+    set_all(table[546].form[0], avx_float_module.vector)
+    set_all(table[546].form[1], avx_float_module.vector)
+    set_all(table[547].form[0], avx_float_module.vector)
+    set_all(table[547].form[1], avx_float_module.vector)
+    set_all(table[548].form[0], avx_float_module.vector)
+    set_all(table[548].form[1], avx_float_module.vector)
+    set_all(table[549].form[0], avx_float_module.vector)
+    set_all(table[549].form[1], avx_float_module.vector)
+    set_all(table[550].form[0], avx_float_module.vector)
+    set_all(table[550].form[1], avx_float_module.vector)
+    set_all(table[551].form[0], avx_float_module.vector)
+    set_all(table[551].form[1], avx_float_module.vector)
+    set_all(table[552].form[0], avx_float_module.vector)
+    set_all(table[552].form[1], avx_float_module.vector)
+    set_all(table[553].form[0], avx_float_module.vector)
+    set_all(table[553].form[1], avx_float_module.vector)
+    set_all(table[554].form[0], avx_float_module.vector)
+    set_all(table[554].form[1], avx_float_module.vector)
+    set_all(table[555].form[0], avx_float_module.vector)
+    set_all(table[555].form[1], avx_float_module.vector)
+    set_all(table[556].form[0], avx_float_module.vector)
+    set_all(table[556].form[1], avx_float_module.vector)
+    set_all(table[557].form[0], avx_float_module.vector)
+    set_all(table[557].form[1], avx_float_module.vector)
+    set_all(table[558].form[0], avx_float_module.vector)
+    set_all(table[558].form[1], avx_float_module.vector)
+    set_all(table[559].form[0], avx_float_module.vector)
+    set_all(table[559].form[1], avx_float_module.vector)
+    set_all(table[560].form[0], avx_float_module.vector)
+    set_all(table[560].form[1], avx_float_module.vector)
+    set_all(table[561].form[0], avx_float_module.vector)
+    set_all(table[561].form[1], avx_float_module.vector)
+    set_all(table[562].form[0], avx_float_module.vector)
+    set_all(table[562].form[1], avx_float_module.vector)
+    set_all(table[563].form[0], avx_float_module.vector)
+    set_all(table[563].form[1], avx_float_module.vector)
+    set_all(table[564].form[0], avx_float_module.vector)
+    set_all(table[564].form[1], avx_float_module.vector)
+    set_all(table[565].form[0], avx_float_module.vector)
+    set_all(table[565].form[1], avx_float_module.vector)
+    set_all(table[566].form[0], avx_float_module.vector)
+    set_all(table[566].form[1], avx_float_module.vector)
+    set_all(table[567].form[0], avx_float_module.vector)
+    set_all(table[567].form[1], avx_float_module.vector)
+    set_all(table[568].form[0], avx_float_module.vector)
+    set_all(table[568].form[1], avx_float_module.vector)
+    set_all(table[569].form[0], avx_float_module.vector)
+    set_all(table[569].form[1], avx_float_module.vector)
+    set_all(table[570].form[0], avx_float_module.vector)
+    set_all(table[570].form[1], avx_float_module.vector)
+    set_all(table[571].form[0], avx_float_module.vector)
+    set_all(table[571].form[1], avx_float_module.vector)
+    set_all(table[572].form[0], avx_float_module.vector)
+    set_all(table[572].form[1], avx_float_module.vector)
+    set_all(table[573].form[0], avx_float_module.vector)
+    set_all(table[573].form[1], avx_float_module.vector)
+    set_all(table[574].form[0], avx_float_module.vector)
+    set_all(table[574].form[1], avx_float_module.vector)
+    set_all(table[575].form[0], avx_float_module.vector)
+    set_all(table[575].form[1], avx_float_module.vector)
+    set_all(table[576].form[0], avx_float_module.vector)
+    set_all(table[576].form[1], avx_float_module.vector)
+    set_all(table[577].form[0], avx_float_module.vector)
 
 
 @cython.cfunc
 @cython.exceptval(check=False)
 def fill_4(table: HandlerSetP) -> cython.void:
-    table[337].form[0][2] = branch_module.loop
-    table[337].form[0][3] = branch_module.loop
-    table[338].form[0][0] = branch_module.jcxz
-    table[338].form[0][1] = branch_module.jcxz
-    table[338].form[0][2] = branch_module.jcxz
-    table[338].form[0][3] = branch_module.jcxz
-    table[339].form[0][0] = string_module.movs
-    table[339].form[0][1] = string_module.movs
-    table[339].form[0][2] = string_module.movs
-    table[339].form[0][3] = string_module.movs
-    table[340].form[0][0] = string_module.movs
-    table[340].form[0][1] = string_module.movs
-    table[340].form[0][2] = string_module.movs
-    table[340].form[0][3] = string_module.movs
-    table[341].form[0][0] = string_module.cmps
-    table[341].form[0][1] = string_module.cmps
-    table[341].form[0][2] = string_module.cmps
-    table[341].form[0][3] = string_module.cmps
-    table[342].form[0][0] = string_module.cmps
-    table[342].form[0][1] = string_module.cmps
-    table[342].form[0][2] = string_module.cmps
-    table[342].form[0][3] = string_module.cmps
-    table[343].form[0][0] = string_module.stos
-    table[343].form[0][1] = string_module.stos
-    table[343].form[0][2] = string_module.stos
-    table[343].form[0][3] = string_module.stos
-    table[344].form[0][0] = string_module.stos
-    table[344].form[0][1] = string_module.stos
-    table[344].form[0][2] = string_module.stos
-    table[344].form[0][3] = string_module.stos
-    table[345].form[0][0] = string_module.lods
-    table[345].form[0][1] = string_module.lods
-    table[345].form[0][2] = string_module.lods
-    table[345].form[0][3] = string_module.lods
-    table[346].form[0][0] = string_module.lods
-    table[346].form[0][1] = string_module.lods
-    table[346].form[0][2] = string_module.lods
-    table[346].form[0][3] = string_module.lods
-    table[347].form[0][0] = string_module.scas
-    table[347].form[0][1] = string_module.scas
-    table[347].form[0][2] = string_module.scas
-    table[347].form[0][3] = string_module.scas
-    table[348].form[0][0] = string_module.scas
-    table[348].form[0][1] = string_module.scas
-    table[348].form[0][2] = string_module.scas
-    table[348].form[0][3] = string_module.scas
-    table[349].form[0][0] = port_module.ins
-    table[349].form[0][1] = port_module.ins
-    table[349].form[0][2] = port_module.ins
-    table[349].form[0][3] = port_module.ins
-    table[350].form[0][0] = port_module.ins
-    table[350].form[0][1] = port_module.ins
-    table[350].form[0][2] = port_module.ins
-    table[350].form[0][3] = port_module.ins
-    table[351].form[0][0] = port_module.outs
-    table[351].form[0][1] = port_module.outs
-    table[351].form[0][2] = port_module.outs
-    table[351].form[0][3] = port_module.outs
-    table[352].form[0][0] = port_module.outs
-    table[352].form[0][1] = port_module.outs
-    table[352].form[0][2] = port_module.outs
-    table[352].form[0][3] = port_module.outs
-    table[353].form[0][0] = port_module.in_imm
-    table[353].form[0][1] = port_module.in_imm
-    table[353].form[0][2] = port_module.in_imm
-    table[353].form[0][3] = port_module.in_imm
-    table[354].form[0][0] = port_module.in_imm
-    table[354].form[0][1] = port_module.in_imm
-    table[354].form[0][2] = port_module.in_imm
-    table[354].form[0][3] = port_module.in_imm
-    table[355].form[0][0] = port_module.out_imm
-    table[355].form[0][1] = port_module.out_imm
-    table[355].form[0][2] = port_module.out_imm
-    table[355].form[0][3] = port_module.out_imm
-    table[356].form[0][0] = port_module.out_imm
-    table[356].form[0][1] = port_module.out_imm
-    table[356].form[0][2] = port_module.out_imm
-    table[356].form[0][3] = port_module.out_imm
-    table[357].form[0][0] = port_module.in_dx
-    table[357].form[0][1] = port_module.in_dx
-    table[357].form[0][2] = port_module.in_dx
-    table[357].form[0][3] = port_module.in_dx
-    table[358].form[0][0] = port_module.in_dx
-    table[358].form[0][1] = port_module.in_dx
-    table[358].form[0][2] = port_module.in_dx
-    table[358].form[0][3] = port_module.in_dx
-    table[359].form[0][0] = port_module.out_dx
-    table[359].form[0][1] = port_module.out_dx
-    table[359].form[0][2] = port_module.out_dx
-    table[359].form[0][3] = port_module.out_dx
-    table[360].form[0][0] = port_module.out_dx
-    table[360].form[0][1] = port_module.out_dx
-    table[360].form[0][2] = port_module.out_dx
-    table[360].form[0][3] = port_module.out_dx
-    table[361].form[0][0] = bcd_module.daa
-    table[361].form[0][1] = bcd_module.daa
-    table[361].form[0][2] = bcd_module.daa
-    table[361].form[0][3] = bcd_module.daa
-    table[362].form[0][0] = bcd_module.das
-    table[362].form[0][1] = bcd_module.das
-    table[362].form[0][2] = bcd_module.das
-    table[362].form[0][3] = bcd_module.das
-    table[363].form[0][0] = bcd_module.aaa
-    table[363].form[0][1] = bcd_module.aaa
-    table[363].form[0][2] = bcd_module.aaa
-    table[363].form[0][3] = bcd_module.aaa
-    table[364].form[0][0] = bcd_module.aas
-    table[364].form[0][1] = bcd_module.aas
-    table[364].form[0][2] = bcd_module.aas
-    table[364].form[0][3] = bcd_module.aas
-    table[365].form[0][0] = bcd_module.aam
-    table[365].form[0][1] = bcd_module.aam
-    table[365].form[0][2] = bcd_module.aam
-    table[365].form[0][3] = bcd_module.aam
-    table[366].form[0][0] = bcd_module.aad
-    table[366].form[0][1] = bcd_module.aad
-    table[366].form[0][2] = bcd_module.aad
-    table[366].form[0][3] = bcd_module.aad
-    table[367].form[0][0] = bcd_module.salc
-    table[367].form[0][1] = bcd_module.salc
-    table[367].form[0][2] = bcd_module.salc
-    table[367].form[0][3] = bcd_module.salc
-    table[368].form[0][0] = move_module.undefined
-    table[368].form[0][1] = move_module.undefined
-    table[368].form[0][2] = move_module.undefined
-    table[368].form[0][3] = move_module.undefined
-    table[369].form[0][0] = move_module.undefined
-    table[369].form[0][1] = move_module.undefined
-    table[369].form[0][2] = move_module.undefined
-    table[369].form[0][3] = move_module.undefined
-    table[369].form[1][0] = move_module.undefined
-    table[369].form[1][1] = move_module.undefined
-    table[369].form[1][2] = move_module.undefined
-    table[369].form[1][3] = move_module.undefined
-    table[370].form[0][0] = move_module.undefined
-    table[370].form[0][1] = move_module.undefined
-    table[370].form[0][2] = move_module.undefined
-    table[370].form[0][3] = move_module.undefined
-    table[370].form[1][0] = move_module.undefined
-    table[370].form[1][1] = move_module.undefined
-    table[370].form[1][2] = move_module.undefined
-    table[370].form[1][3] = move_module.undefined
-    table[371].form[0][0] = bits_module.rdrand
-    table[371].form[0][1] = bits_module.rdrand
-    table[371].form[0][2] = bits_module.rdrand
-    table[371].form[0][3] = bits_module.rdrand
-    table[372].form[0][0] = bits_module.rdrand
-    table[372].form[0][1] = bits_module.rdrand
-    table[372].form[0][2] = bits_module.rdrand
-    table[372].form[0][3] = bits_module.rdrand
-    table[373].form[0][0] = bits_module.rdpid
-    table[373].form[0][1] = bits_module.rdpid
-    table[373].form[0][2] = bits_module.rdpid
-    table[373].form[0][3] = bits_module.rdpid
-    table[374].form[0][0] = avx_module.zero_all
-    table[374].form[0][1] = avx_module.zero_all
-    table[374].form[0][2] = avx_module.zero_all
-    table[374].form[0][3] = avx_module.zero_all
-    table[375].form[0][0] = avx_module.zero_upper
-    table[375].form[0][1] = avx_module.zero_upper
-    table[375].form[0][2] = avx_module.zero_upper
-    table[375].form[0][3] = avx_module.zero_upper
-    table[376].form[1][0] = avx_module.ldmxcsr
-    table[376].form[1][1] = avx_module.ldmxcsr
-    table[376].form[1][2] = avx_module.ldmxcsr
-    table[376].form[1][3] = avx_module.ldmxcsr
-    table[377].form[1][0] = avx_module.stmxcsr
-    table[377].form[1][1] = avx_module.stmxcsr
-    table[377].form[1][2] = avx_module.stmxcsr
-    table[377].form[1][3] = avx_module.stmxcsr
-    table[378].form[0][0] = avx_module.vector
-    table[378].form[0][1] = avx_module.vector
-    table[378].form[0][2] = avx_module.vector
-    table[378].form[0][3] = avx_module.vector
-    table[378].form[1][0] = avx_module.vector
-    table[378].form[1][1] = avx_module.vector
-    table[378].form[1][2] = avx_module.vector
-    table[378].form[1][3] = avx_module.vector
-    table[379].form[1][0] = avx_module.vector
-    table[379].form[1][1] = avx_module.vector
-    table[379].form[1][2] = avx_module.vector
-    table[379].form[1][3] = avx_module.vector
-    table[380].form[0][0] = avx_module.vector
-    table[380].form[0][1] = avx_module.vector
-    table[380].form[0][2] = avx_module.vector
-    table[380].form[0][3] = avx_module.vector
-    table[381].form[1][0] = avx_module.vector
-    table[381].form[1][1] = avx_module.vector
-    table[381].form[1][2] = avx_module.vector
-    table[381].form[1][3] = avx_module.vector
-    table[382].form[0][0] = avx_module.vector
-    table[382].form[0][1] = avx_module.vector
-    table[382].form[0][2] = avx_module.vector
-    table[382].form[0][3] = avx_module.vector
-    table[383].form[0][0] = avx_module.vector
-    table[383].form[0][1] = avx_module.vector
-    table[383].form[0][2] = avx_module.vector
-    table[383].form[0][3] = avx_module.vector
-    table[383].form[1][0] = avx_module.vector
-    table[383].form[1][1] = avx_module.vector
-    table[383].form[1][2] = avx_module.vector
-    table[383].form[1][3] = avx_module.vector
-    table[384].form[0][0] = avx_module.vector
-    table[384].form[0][1] = avx_module.vector
-    table[384].form[0][2] = avx_module.vector
-    table[384].form[0][3] = avx_module.vector
-    table[384].form[1][0] = avx_module.vector
-    table[384].form[1][1] = avx_module.vector
-    table[384].form[1][2] = avx_module.vector
-    table[384].form[1][3] = avx_module.vector
-    table[385].form[1][0] = avx_module.vector
-    table[385].form[1][1] = avx_module.vector
-    table[385].form[1][2] = avx_module.vector
-    table[385].form[1][3] = avx_module.vector
-    table[386].form[0][0] = avx_module.vector
-    table[386].form[0][1] = avx_module.vector
-    table[386].form[0][2] = avx_module.vector
-    table[386].form[0][3] = avx_module.vector
-    table[387].form[1][0] = avx_module.vector
-    table[387].form[1][1] = avx_module.vector
-    table[387].form[1][2] = avx_module.vector
-    table[387].form[1][3] = avx_module.vector
-    table[388].form[0][0] = avx_module.vector
-    table[388].form[0][1] = avx_module.vector
-    table[388].form[0][2] = avx_module.vector
-    table[388].form[0][3] = avx_module.vector
-    table[389].form[0][0] = avx_module.vector
-    table[389].form[0][1] = avx_module.vector
-    table[389].form[0][2] = avx_module.vector
-    table[389].form[0][3] = avx_module.vector
-    table[389].form[1][0] = avx_module.vector
-    table[389].form[1][1] = avx_module.vector
-    table[389].form[1][2] = avx_module.vector
-    table[389].form[1][3] = avx_module.vector
-    table[390].form[1][0] = avx_module.vector
-    table[390].form[1][1] = avx_module.vector
-    table[390].form[1][2] = avx_module.vector
-    table[390].form[1][3] = avx_module.vector
-    table[391].form[0][0] = avx_module.vector
-    table[391].form[0][1] = avx_module.vector
-    table[391].form[0][2] = avx_module.vector
-    table[391].form[0][3] = avx_module.vector
-    table[391].form[1][0] = avx_module.vector
-    table[391].form[1][1] = avx_module.vector
-    table[391].form[1][2] = avx_module.vector
-    table[391].form[1][3] = avx_module.vector
-    table[392].form[0][0] = avx_module.vector
-    table[392].form[0][1] = avx_module.vector
-    table[392].form[0][2] = avx_module.vector
-    table[392].form[0][3] = avx_module.vector
-    table[392].form[1][0] = avx_module.vector
-    table[392].form[1][1] = avx_module.vector
-    table[392].form[1][2] = avx_module.vector
-    table[392].form[1][3] = avx_module.vector
-    table[393].form[0][0] = avx_module.vector
-    table[393].form[0][1] = avx_module.vector
-    table[393].form[0][2] = avx_module.vector
-    table[393].form[0][3] = avx_module.vector
-    table[393].form[1][0] = avx_module.vector
-    table[393].form[1][1] = avx_module.vector
-    table[393].form[1][2] = avx_module.vector
-    table[393].form[1][3] = avx_module.vector
-    table[394].form[0][0] = avx_module.vector
-    table[394].form[0][1] = avx_module.vector
-    table[394].form[0][2] = avx_module.vector
-    table[394].form[0][3] = avx_module.vector
-    table[395].form[1][0] = avx_module.vector
-    table[395].form[1][1] = avx_module.vector
-    table[395].form[1][2] = avx_module.vector
-    table[395].form[1][3] = avx_module.vector
-    table[396].form[1][0] = avx_module.vector
-    table[396].form[1][1] = avx_module.vector
-    table[396].form[1][2] = avx_module.vector
-    table[396].form[1][3] = avx_module.vector
-    table[397].form[1][0] = avx_module.vector
-    table[397].form[1][1] = avx_module.vector
-    table[397].form[1][2] = avx_module.vector
-    table[397].form[1][3] = avx_module.vector
-    table[398].form[1][0] = avx_module.vector
-    table[398].form[1][1] = avx_module.vector
-    table[398].form[1][2] = avx_module.vector
-    table[398].form[1][3] = avx_module.vector
-    table[399].form[0][0] = avx_module.vector
-    table[399].form[0][1] = avx_module.vector
-    table[399].form[0][2] = avx_module.vector
-    table[399].form[0][3] = avx_module.vector
-    table[399].form[1][0] = avx_module.vector
-    table[399].form[1][1] = avx_module.vector
-    table[399].form[1][2] = avx_module.vector
-    table[399].form[1][3] = avx_module.vector
-    table[400].form[1][0] = avx_module.vector
-    table[400].form[1][1] = avx_module.vector
-    table[400].form[1][2] = avx_module.vector
-    table[400].form[1][3] = avx_module.vector
-    table[401].form[0][0] = avx_module.vector
-    table[401].form[0][1] = avx_module.vector
-    table[401].form[0][2] = avx_module.vector
-    table[401].form[0][3] = avx_module.vector
-    table[402].form[1][0] = avx_module.vector
-    table[402].form[1][1] = avx_module.vector
-    table[402].form[1][2] = avx_module.vector
-    table[402].form[1][3] = avx_module.vector
-    table[403].form[1][0] = avx_module.vector
-    table[403].form[1][1] = avx_module.vector
-    table[403].form[1][2] = avx_module.vector
-    table[403].form[1][3] = avx_module.vector
-    table[404].form[0][0] = avx_module.vector
-    table[404].form[0][1] = avx_module.vector
-    table[404].form[0][2] = avx_module.vector
-    table[404].form[0][3] = avx_module.vector
-    table[404].form[1][0] = avx_module.vector
-    table[404].form[1][1] = avx_module.vector
-    table[404].form[1][2] = avx_module.vector
-    table[404].form[1][3] = avx_module.vector
-    table[405].form[0][0] = avx_module.vector
-    table[405].form[0][1] = avx_module.vector
-    table[405].form[0][2] = avx_module.vector
-    table[405].form[0][3] = avx_module.vector
-    table[405].form[1][0] = avx_module.vector
-    table[405].form[1][1] = avx_module.vector
-    table[405].form[1][2] = avx_module.vector
-    table[405].form[1][3] = avx_module.vector
-    table[406].form[0][0] = avx_module.vector
-    table[406].form[0][1] = avx_module.vector
-    table[406].form[0][2] = avx_module.vector
-    table[406].form[0][3] = avx_module.vector
-    table[406].form[1][0] = avx_module.vector
-    table[406].form[1][1] = avx_module.vector
-    table[406].form[1][2] = avx_module.vector
-    table[406].form[1][3] = avx_module.vector
-    table[407].form[0][0] = avx_module.vector
-    table[407].form[0][1] = avx_module.vector
-    table[407].form[0][2] = avx_module.vector
-    table[407].form[0][3] = avx_module.vector
-    table[407].form[1][0] = avx_module.vector
-    table[407].form[1][1] = avx_module.vector
-    table[407].form[1][2] = avx_module.vector
-    table[407].form[1][3] = avx_module.vector
-    table[408].form[1][0] = avx_module.vector
-    table[408].form[1][1] = avx_module.vector
-    table[408].form[1][2] = avx_module.vector
-    table[408].form[1][3] = avx_module.vector
-    table[409].form[1][0] = avx_module.vector
-    table[409].form[1][1] = avx_module.vector
-    table[409].form[1][2] = avx_module.vector
-    table[409].form[1][3] = avx_module.vector
-    table[410].form[0][0] = avx_module.vector
-    table[410].form[0][1] = avx_module.vector
-    table[410].form[0][2] = avx_module.vector
-    table[410].form[0][3] = avx_module.vector
-    table[410].form[1][0] = avx_module.vector
-    table[410].form[1][1] = avx_module.vector
-    table[410].form[1][2] = avx_module.vector
-    table[410].form[1][3] = avx_module.vector
-    table[411].form[0][0] = avx_module.vector
-    table[411].form[0][1] = avx_module.vector
-    table[411].form[0][2] = avx_module.vector
-    table[411].form[0][3] = avx_module.vector
-    table[411].form[1][0] = avx_module.vector
-    table[411].form[1][1] = avx_module.vector
-    table[411].form[1][2] = avx_module.vector
-    table[411].form[1][3] = avx_module.vector
-    table[412].form[0][0] = avx_module.vector
-    table[412].form[0][1] = avx_module.vector
-    table[412].form[0][2] = avx_module.vector
-    table[412].form[0][3] = avx_module.vector
-    table[412].form[1][0] = avx_module.vector
-    table[412].form[1][1] = avx_module.vector
-    table[412].form[1][2] = avx_module.vector
-    table[412].form[1][3] = avx_module.vector
-    table[413].form[0][0] = avx_module.vector
-    table[413].form[0][1] = avx_module.vector
-    table[413].form[0][2] = avx_module.vector
-    table[413].form[0][3] = avx_module.vector
-    table[413].form[1][0] = avx_module.vector
-    table[413].form[1][1] = avx_module.vector
-    table[413].form[1][2] = avx_module.vector
-    table[413].form[1][3] = avx_module.vector
-    table[414].form[0][0] = avx_module.vector
-    table[414].form[0][1] = avx_module.vector
-    table[414].form[0][2] = avx_module.vector
-    table[414].form[0][3] = avx_module.vector
-    table[414].form[1][0] = avx_module.vector
-    table[414].form[1][1] = avx_module.vector
-    table[414].form[1][2] = avx_module.vector
-    table[414].form[1][3] = avx_module.vector
-    table[415].form[0][0] = avx_module.vector
-    table[415].form[0][1] = avx_module.vector
-    table[415].form[0][2] = avx_module.vector
-    table[415].form[0][3] = avx_module.vector
-    table[415].form[1][0] = avx_module.vector
-    table[415].form[1][1] = avx_module.vector
-    table[415].form[1][2] = avx_module.vector
-    table[415].form[1][3] = avx_module.vector
-    table[416].form[1][0] = avx_module.vector
-    table[416].form[1][1] = avx_module.vector
-    table[416].form[1][2] = avx_module.vector
-    table[416].form[1][3] = avx_module.vector
-    table[417].form[1][0] = avx_module.vector
-    table[417].form[1][1] = avx_module.vector
+    set_all(table[577].form[1], avx_float_module.vector)
+    set_all(table[578].form[0], avx_float_module.vector)
+    set_all(table[578].form[1], avx_float_module.vector)
+    set_all(table[579].form[0], avx_float_module.vector)
+    set_all(table[579].form[1], avx_float_module.vector)
+    set_all(table[580].form[0], avx_float_module.vector)
+    set_all(table[580].form[1], avx_float_module.vector)
+    set_all(table[581].form[0], avx_float_module.vector)
+    set_all(table[581].form[1], avx_float_module.vector)
+    set_all(table[582].form[0], avx_float_module.vector)
+    set_all(table[582].form[1], avx_float_module.vector)
+    set_all(table[583].form[0], avx_float_module.vector)
+    set_all(table[583].form[1], avx_float_module.vector)
+    set_all(table[584].form[0], avx_float_module.vector)
+    set_all(table[584].form[1], avx_float_module.vector)
+    set_all(table[585].form[0], avx_float_module.vector)
+    set_all(table[585].form[1], avx_float_module.vector)
+    set_all(table[586].form[0], avx_float_module.vector)
+    set_all(table[586].form[1], avx_float_module.vector)
+    set_all(table[587].form[0], avx_float_module.vector)
+    set_all(table[587].form[1], avx_float_module.vector)
+    set_all(table[588].form[0], avx_float_module.vector)
+    set_all(table[588].form[1], avx_float_module.vector)
+    set_all(table[589].form[0], avx_float_module.vector)
+    set_all(table[589].form[1], avx_float_module.vector)
+    set_all(table[590].form[0], avx_float_module.vector)
+    set_all(table[590].form[1], avx_float_module.vector)
+    set_all(table[591].form[0], avx_float_module.vector)
+    set_all(table[591].form[1], avx_float_module.vector)
+    set_all(table[592].form[0], avx_float_module.vector)
+    set_all(table[592].form[1], avx_float_module.vector)
+    set_all(table[593].form[0], avx_float_module.vector)
+    set_all(table[593].form[1], avx_float_module.vector)
+    set_all(table[594].form[0], avx_float_module.vector)
+    set_all(table[594].form[1], avx_float_module.vector)
+    set_all(table[595].form[0], avx_float_module.vector)
+    set_all(table[595].form[1], avx_float_module.vector)
+    set_all(table[596].form[0], avx_float_module.vector)
+    set_all(table[596].form[1], avx_float_module.vector)
+    set_all(table[597].form[0], avx_float_module.vector)
+    set_all(table[597].form[1], avx_float_module.vector)
+    set_all(table[598].form[0], avx_float_module.vector)
+    set_all(table[598].form[1], avx_float_module.vector)
+    set_all(table[599].form[0], avx_float_module.vector)
+    set_all(table[599].form[1], avx_float_module.vector)
+    set_all(table[600].form[0], avx_float_module.vector)
+    set_all(table[600].form[1], avx_float_module.vector)
+    set_all(table[601].form[0], avx_float_module.vector)
+    set_all(table[601].form[1], avx_float_module.vector)
+    set_all(table[602].form[0], avx_float_module.vector)
+    set_all(table[602].form[1], avx_float_module.vector)
+    set_all(table[603].form[0], avx_float_module.vector)
+    set_all(table[603].form[1], avx_float_module.vector)
+    set_all(table[604].form[0], avx_float_module.vector)
+    set_all(table[604].form[1], avx_float_module.vector)
+    set_all(table[605].form[0], avx_float_module.vector)
+    set_all(table[605].form[1], avx_float_module.vector)
+    set_all(table[606].form[0], avx_float_module.vector)
+    set_all(table[606].form[1], avx_float_module.vector)
+    set_all(table[607].form[0], avx_float_module.vector)
+    set_all(table[607].form[1], avx_float_module.vector)
+    set_all(table[608].form[0], avx_module.vector)
+    set_all(table[608].form[1], avx_module.vector)
+    set_all(table[609].form[0], avx_module.vector)
+    set_all(table[609].form[1], avx_module.vector)
+    set_all(table[610].form[0], avx_module.vector)
+    set_all(table[610].form[1], avx_module.vector)
+    set_all(table[611].form[0], avx_module.vector)
+    set_all(table[611].form[1], avx_module.vector)
+    set_all(table[612].form[0], avx_module.vector)
+    set_all(table[612].form[1], avx_module.vector)
+    set_all(table[613].form[0], avx_module.vector)
+    set_all(table[613].form[1], avx_module.vector)
+    set_all(table[614].form[0], avx_module.vector)
+    set_all(table[614].form[1], avx_module.vector)
+    set_all(table[615].form[0], avx_module.vector)
+    set_all(table[615].form[1], avx_module.vector)
+    set_all(table[616].form[0], avx_module.vector)
+    set_all(table[616].form[1], avx_module.vector)
+    set_all(table[617].form[0], avx_module.vector)
+    set_all(table[617].form[1], avx_module.vector)
+    set_all(table[618].form[0], avx_module.vector)
+    set_all(table[618].form[1], avx_module.vector)
+    set_all(table[619].form[0], avx_module.vector)
+    set_all(table[619].form[1], avx_module.vector)
+    set_all(table[620].form[0], avx_module.vector)
+    set_all(table[620].form[1], avx_module.vector)
+    set_all(table[621].form[0], avx_module.vector)
+    set_all(table[621].form[1], avx_module.vector)
+    set_all(table[622].form[0], avx_module.vector)
+    set_all(table[622].form[1], avx_module.vector)
+    set_all(table[623].form[0], avx_module.vector)
+    set_all(table[623].form[1], avx_module.vector)
+    set_all(table[624].form[0], avx_module.vector)
+    set_all(table[624].form[1], avx_module.vector)
+    set_all(table[625].form[0], avx_module.vector)
+    set_all(table[625].form[1], avx_module.vector)
+    set_all(table[626].form[0], avx_module.vector)
+    set_all(table[626].form[1], avx_module.vector)
+    set_all(table[627].form[0], avx_module.vector)
+    set_all(table[627].form[1], avx_module.vector)
+    set_all(table[628].form[0], avx_module.vector)
+    set_all(table[628].form[1], avx_module.vector)
+    set_all(table[629].form[0], avx_module.vector)
+    set_all(table[629].form[1], avx_module.vector)
+    set_all(table[630].form[0], avx_module.vector)
+    set_all(table[630].form[1], avx_module.vector)
+    set_all(table[631].form[0], avx_module.vector)
+    set_all(table[631].form[1], avx_module.vector)
+    set_all(table[632].form[0], avx_module.vector)
+    set_all(table[632].form[1], avx_module.vector)
+    set_all(table[633].form[0], avx_module.vector)
+    set_all(table[633].form[1], avx_module.vector)
+    set_all(table[634].form[0], avx_module.vector)
+    set_all(table[634].form[1], avx_module.vector)
+    set_all(table[635].form[0], avx_module.vector)
+    set_all(table[635].form[1], avx_module.vector)
+    set_all(table[636].form[0], avx_module.vector)
+    set_all(table[636].form[1], avx_module.vector)
+    set_all(table[637].form[0], avx_module.vector)
+    set_all(table[637].form[1], avx_module.vector)
+    set_all(table[638].form[0], avx_module.vector)
+    set_all(table[638].form[1], avx_module.vector)
+    set_all(table[639].form[0], avx_module.vector)
+    set_all(table[639].form[1], avx_module.vector)
+    set_all(table[640].form[0], avx_module.vector)
+    set_all(table[640].form[1], avx_module.vector)
+    set_all(table[641].form[0], avx_module.vector)
+    set_all(table[641].form[1], avx_module.vector)
+    set_all(table[642].form[0], avx_module.vector)
+    set_all(table[642].form[1], avx_module.vector)
+    set_all(table[643].form[0], avx_module.vector)
+    set_all(table[643].form[1], avx_module.vector)
+    set_all(table[644].form[0], avx_module.vector)
+    set_all(table[644].form[1], avx_module.vector)
+    set_all(table[645].form[0], avx_module.vector)
+    set_all(table[645].form[1], avx_module.vector)
+    set_all(table[646].form[0], avx_module.vector)
+    set_all(table[646].form[1], avx_module.vector)
+    set_all(table[647].form[0], avx_module.vector)
+    set_all(table[647].form[1], avx_module.vector)
+    set_all(table[648].form[0], avx_module.vector)
+    set_all(table[648].form[1], avx_module.vector)
+    set_all(table[649].form[0], avx_module.vector)
+    set_all(table[649].form[1], avx_module.vector)
+    set_all(table[650].form[0], avx_module.vector)
+    set_all(table[650].form[1], avx_module.vector)
+    set_all(table[651].form[0], avx_module.vector)
+    set_all(table[651].form[1], avx_module.vector)
+    set_all(table[652].form[0], avx_module.vector)
+    set_all(table[652].form[1], avx_module.vector)
+    set_all(table[653].form[0], avx_module.vector)
+    set_all(table[653].form[1], avx_module.vector)
+    set_all(table[654].form[0], avx_module.vector)
+    set_all(table[654].form[1], avx_module.vector)
+    set_all(table[655].form[0], avx_module.vector)
+    set_all(table[656].form[0], avx_module.vector)
+    set_all(table[657].form[0], avx_module.vector)
+    set_all(table[658].form[0], avx_module.vector)
+    set_all(table[659].form[0], avx_module.vector)
+    set_all(table[660].form[0], avx_module.vector)
+    set_all(table[661].form[0], avx_module.vector)
+    set_all(table[662].form[0], avx_module.vector)
+    set_all(table[663].form[0], avx_module.vector)
+    set_all(table[664].form[0], avx_module.vector)
+    set_all(table[665].form[0], avx_module.vector)
+    set_all(table[665].form[1], avx_module.vector)
+    set_all(table[666].form[0], avx_module.vector)
+    set_all(table[666].form[1], avx_module.vector)
+    set_all(table[667].form[0], avx_module.vector)
+    set_all(table[667].form[1], avx_module.vector)
+    set_all(table[668].form[0], avx_module.vector)
+    set_all(table[668].form[1], avx_module.vector)
+    set_all(table[669].form[0], avx_module.vector)
+    set_all(table[669].form[1], avx_module.vector)
+    set_all(table[670].form[0], avx_module.vector)
+    set_all(table[670].form[1], avx_module.vector)
+    set_all(table[671].form[0], avx_module.vector)
+    set_all(table[671].form[1], avx_module.vector)
+    set_all(table[672].form[0], avx_module.vector)
+    set_all(table[672].form[1], avx_module.vector)
+    set_all(table[673].form[0], avx_module.vector)
+    set_all(table[673].form[1], avx_module.vector)
+    set_all(table[674].form[0], avx_module.vector)
+    set_all(table[674].form[1], avx_module.vector)
+    set_all(table[675].form[0], avx_module.vector)
+    set_all(table[675].form[1], avx_module.vector)
+    set_all(table[676].form[0], avx_module.vector)
+    set_all(table[676].form[1], avx_module.vector)
+    set_all(table[677].form[0], avx_module.vector)
+    set_all(table[677].form[1], avx_module.vector)
+    set_all(table[678].form[0], avx_module.vector)
+    set_all(table[678].form[1], avx_module.vector)
+    set_all(table[679].form[0], avx_module.vector)
+    set_all(table[679].form[1], avx_module.vector)
+    set_all(table[680].form[0], avx_module.vector)
+    set_all(table[680].form[1], avx_module.vector)
+    set_all(table[681].form[0], avx_module.vector)
+    set_all(table[681].form[1], avx_module.vector)
+    set_all(table[682].form[0], avx_module.vector)
+    set_all(table[682].form[1], avx_module.vector)
+    set_all(table[683].form[0], avx_module.vector)
+    set_all(table[683].form[1], avx_module.vector)
+    set_all(table[684].form[0], avx_module.vector)
+    set_all(table[684].form[1], avx_module.vector)
+    set_all(table[685].form[0], avx_module.vector)
+    set_all(table[685].form[1], avx_module.vector)
+    set_all(table[686].form[0], avx_module.vector)
+    set_all(table[686].form[1], avx_module.vector)
+    set_all(table[687].form[0], avx_module.vector)
+    set_all(table[687].form[1], avx_module.vector)
+    set_all(table[688].form[0], avx_module.vector)
+    set_all(table[688].form[1], avx_module.vector)
+    set_all(table[689].form[0], avx_module.vector)
+    set_all(table[689].form[1], avx_module.vector)
+    set_all(table[690].form[0], avx_module.vector)
+    set_all(table[690].form[1], avx_module.vector)
+    set_all(table[691].form[0], avx_module.vector)
+    set_all(table[691].form[1], avx_module.vector)
+    set_all(table[692].form[0], avx_module.vector)
+    set_all(table[692].form[1], avx_module.vector)
+    set_all(table[693].form[0], avx_module.vector)
+    set_all(table[693].form[1], avx_module.vector)
+    set_all(table[694].form[0], avx_module.vector)
+    set_all(table[694].form[1], avx_module.vector)
+    set_all(table[695].form[0], avx_module.vector)
+    set_all(table[695].form[1], avx_module.vector)
+    set_all(table[696].form[0], avx_module.vector)
+    set_all(table[696].form[1], avx_module.vector)
+    set_all(table[697].form[0], avx_module.vector)
+    set_all(table[697].form[1], avx_module.vector)
+    set_all(table[698].form[0], avx_module.vector)
+    set_all(table[698].form[1], avx_module.vector)
+    set_all(table[699].form[0], avx_module.vector)
+    set_all(table[699].form[1], avx_module.vector)
+    set_all(table[700].form[0], avx_module.vector)
+    set_all(table[700].form[1], avx_module.vector)
+    set_all(table[701].form[0], avx_module.vector)
+    set_all(table[701].form[1], avx_module.vector)
+    set_all(table[702].form[0], avx_module.vector)
+    set_all(table[702].form[1], avx_module.vector)
+    set_all(table[703].form[0], avx_module.vector)
+    set_all(table[703].form[1], avx_module.vector)
+    set_all(table[704].form[0], avx_module.vector)
+    set_all(table[704].form[1], avx_module.vector)
+    set_all(table[705].form[0], avx_module.vector)
+    set_all(table[705].form[1], avx_module.vector)
+    set_all(table[706].form[0], avx_module.vector)
+    set_all(table[706].form[1], avx_module.vector)
+    set_all(table[707].form[0], avx_module.vector)
+    set_all(table[707].form[1], avx_module.vector)
+    set_all(table[708].form[0], avx_module.vector)
+    set_all(table[708].form[1], avx_module.vector)
+    set_all(table[709].form[0], avx_module.vector)
+    set_all(table[709].form[1], avx_module.vector)
+    set_all(table[710].form[0], avx_module.vector)
+    set_all(table[710].form[1], avx_module.vector)
+    set_all(table[711].form[0], avx_module.vector)
+    set_all(table[711].form[1], avx_module.vector)
+    set_all(table[712].form[0], avx_module.vector)
+    set_all(table[712].form[1], avx_module.vector)
+    set_all(table[713].form[0], avx_module.vector)
+    set_all(table[713].form[1], avx_module.vector)
+    set_all(table[714].form[0], avx_module.vector)
+    set_all(table[714].form[1], avx_module.vector)
+    set_all(table[715].form[0], avx_module.vector)
+    set_all(table[715].form[1], avx_module.vector)
+    set_all(table[716].form[0], avx_module.vector)
+    set_all(table[716].form[1], avx_module.vector)
+    set_all(table[717].form[0], avx_module.vector)
+    set_all(table[717].form[1], avx_module.vector)
+    set_all(table[718].form[0], avx_module.vector)
+    set_all(table[718].form[1], avx_module.vector)
+    set_all(table[719].form[0], avx_module.vector)
+    set_all(table[719].form[1], avx_module.vector)
+    set_all(table[720].form[0], avx_module.vector)
+    set_all(table[720].form[1], avx_module.vector)
+    set_all(table[721].form[0], avx_module.vector)
+    set_all(table[721].form[1], avx_module.vector)
+    set_all(table[722].form[0], avx_module.vector)
+    set_all(table[722].form[1], avx_module.vector)
+    set_all(table[723].form[0], avx_module.vector)
+    set_all(table[723].form[1], avx_module.vector)
+    set_all(table[724].form[0], avx_module.vector)
+    set_all(table[724].form[1], avx_module.vector)
+    set_all(table[725].form[0], avx_module.vector)
+    set_all(table[725].form[1], avx_module.vector)
+    set_all(table[726].form[0], avx_module.vector)
+    set_all(table[726].form[1], avx_module.vector)
+    set_all(table[727].form[0], avx_module.vector)
+    set_all(table[727].form[1], avx_module.vector)
+    set_all(table[728].form[0], avx_module.vector)
+    set_all(table[728].form[1], avx_module.vector)
+    set_all(table[729].form[0], avx_module.vector)
+    set_all(table[729].form[1], avx_module.vector)
+    set_all(table[730].form[0], avx_module.vector)
+    set_all(table[730].form[1], avx_module.vector)
+    set_all(table[731].form[0], avx_module.vector)
+    set_all(table[731].form[1], avx_module.vector)
+    set_all(table[732].form[0], avx_module.vector)
+    set_all(table[732].form[1], avx_module.vector)
+    set_all(table[733].form[0], avx_module.vector)
+    set_all(table[733].form[1], avx_module.vector)
+    set_all(table[734].form[0], avx_module.vector)
+    set_all(table[734].form[1], avx_module.vector)
+    set_all(table[735].form[0], avx_module.vector)
+    set_all(table[735].form[1], avx_module.vector)
+    set_all(table[736].form[0], avx_module.vector)
+    set_all(table[736].form[1], avx_module.vector)
+    set_all(table[737].form[0], avx_module.vector)
+    set_all(table[737].form[1], avx_module.vector)
+    set_all(table[738].form[0], avx_module.vector)
+    set_all(table[738].form[1], avx_module.vector)
+    set_all(table[739].form[0], avx_module.vector)
+    set_all(table[739].form[1], avx_module.vector)
+    set_all(table[740].form[0], avx_module.vector)
+    set_all(table[740].form[1], avx_module.vector)
+    set_all(table[741].form[0], avx_module.vector)
+    set_all(table[741].form[1], avx_module.vector)
+    set_all(table[742].form[0], avx_module.vector)
+    set_all(table[742].form[1], avx_module.vector)
+    set_all(table[743].form[0], avx_module.vector)
+    set_all(table[743].form[1], avx_module.vector)
+    set_all(table[744].form[0], avx_module.vector)
+    set_all(table[744].form[1], avx_module.vector)
+    set_all(table[745].form[0], avx_module.vector)
+    set_all(table[745].form[1], avx_module.vector)
+    set_all(table[746].form[0], avx_module.vector)
+    set_all(table[746].form[1], avx_module.vector)
+    set_all(table[747].form[0], avx_module.vector)
+    set_all(table[747].form[1], avx_module.vector)
+    set_all(table[748].form[0], avx_module.vector)
+    set_all(table[748].form[1], avx_module.vector)
+    set_all(table[749].form[0], avx_move_module.pcmpstr_mask)
+    set_all(table[749].form[1], avx_move_module.pcmpstr_mask)
+    set_all(table[750].form[0], avx_move_module.pcmpstr_index)
+    set_all(table[750].form[1], avx_move_module.pcmpstr_index)
+    set_all(table[751].form[0], avx_move_module.pcmpstr_mask)
+    set_all(table[751].form[1], avx_move_module.pcmpstr_mask)
+    set_all(table[752].form[0], avx_move_module.pcmpstr_index)
+    set_all(table[752].form[1], avx_move_module.pcmpstr_index)
+    set_all(table[753].form[0], avx_module.vector)
+    set_all(table[753].form[1], avx_module.vector)
+    set_all(table[754].form[0], avx_module.vector)
+    set_all(table[754].form[1], avx_module.vector)
+    set_all(table[755].form[0], avx_module.vector)
+    set_all(table[755].form[1], avx_module.vector)
+    set_all(table[756].form[0], avx_module.vector)
+    set_all(table[756].form[1], avx_module.vector)
+    set_all(table[757].form[0], avx_module.vector)
+    set_all(table[757].form[1], avx_module.vector)
+    set_all(table[758].form[0], avx_module.vector)
+    set_all(table[758].form[1], avx_module.vector)
+    set_all(table[759].form[0], avx_module.vector)
+    set_all(table[759].form[1], avx_module.vector)
+    set_all(table[760].form[0], avx_module.vector)
+    set_all(table[760].form[1], avx_module.vector)
+    set_all(table[761].form[0], avx_module.vector)
+    set_all(table[761].form[1], avx_module.vector)
+    set_all(table[762].form[0], avx_module.vector)
+    set_all(table[762].form[1], avx_module.vector)
+    set_all(table[763].form[0], avx_module.vector)
+    set_all(table[763].form[1], avx_module.vector)
+    set_all(table[764].form[1], avx_module.vector)
+    set_all(table[765].form[0], avx_module.vector)
+    set_all(table[766].form[1], avx_module.vector)
+    set_all(table[767].form[0], avx_module.vector)
+    set_all(table[768].form[0], avx_module.vector)
+    set_all(table[768].form[1], avx_module.vector)
+    set_all(table[769].form[0], avx_module.vector)
+    set_all(table[769].form[1], avx_module.vector)
+    set_all(table[770].form[1], avx_module.vector)
+    set_all(table[771].form[0], avx_module.vector)
+    set_all(table[772].form[1], avx_module.vector)
+    set_all(table[773].form[0], avx_module.vector)
+    set_all(table[774].form[0], avx_module.vector)
+    set_all(table[774].form[1], avx_module.vector)
+    set_all(table[775].form[1], avx_module.vector)
+    set_all(table[776].form[0], avx_module.vector)
+    set_all(table[776].form[1], avx_module.vector)
+    set_all(table[777].form[0], avx_module.vector)
+    set_all(table[777].form[1], avx_module.vector)
+    set_all(table[778].form[0], avx_module.vector)
+    set_all(table[778].form[1], avx_module.vector)
+    set_all(table[779].form[0], avx_module.vector)
+    set_all(table[780].form[1], avx_module.vector)
+    set_all(table[781].form[1], avx_module.vector)
+    set_all(table[782].form[1], avx_module.vector)
+    set_all(table[783].form[1], avx_module.vector)
+    set_all(table[784].form[0], avx_module.vector)
+    set_all(table[784].form[1], avx_module.vector)
+    set_all(table[785].form[1], avx_module.vector)
+    set_all(table[786].form[0], avx_module.vector)
+    set_all(table[787].form[1], avx_module.vector)
+    set_all(table[788].form[1], avx_module.vector)
+    set_all(table[789].form[0], avx_module.vector)
+    set_all(table[789].form[1], avx_module.vector)
+    set_all(table[790].form[0], avx_module.vector)
+    set_all(table[790].form[1], avx_module.vector)
+    set_all(table[791].form[0], avx_module.vector)
 
 
 @cython.cfunc
 @cython.exceptval(check=False)
 def fill_5(table: HandlerSetP) -> cython.void:
-    table[417].form[1][2] = avx_module.vector
-    table[417].form[1][3] = avx_module.vector
-    table[418].form[0][0] = avx_move_module.maskmovdqu
-    table[418].form[0][1] = avx_move_module.maskmovdqu
-    table[418].form[0][2] = avx_move_module.maskmovdqu
-    table[418].form[0][3] = avx_move_module.maskmovdqu
-    table[419].form[1][0] = avx_module.vector
-    table[419].form[1][1] = avx_module.vector
-    table[419].form[1][2] = avx_module.vector
-    table[419].form[1][3] = avx_module.vector
-    table[420].form[0][0] = avx_module.vector
-    table[420].form[0][1] = avx_module.vector
-    table[420].form[0][2] = avx_module.vector
-    table[420].form[0][3] = avx_module.vector
-    table[421].form[1][0] = avx_module.vector
-    table[421].form[1][1] = avx_module.vector
-    table[421].form[1][2] = avx_module.vector
-    table[421].form[1][3] = avx_module.vector
-    table[422].form[0][0] = avx_module.vector
-    table[422].form[0][1] = avx_module.vector
-    table[422].form[0][2] = avx_module.vector
-    table[422].form[0][3] = avx_module.vector
-    table[423].form[1][0] = avx_module.vector
-    table[423].form[1][1] = avx_module.vector
-    table[423].form[1][2] = avx_module.vector
-    table[423].form[1][3] = avx_module.vector
-    table[424].form[1][0] = avx_module.vector
-    table[424].form[1][1] = avx_module.vector
-    table[424].form[1][2] = avx_module.vector
-    table[424].form[1][3] = avx_module.vector
-    table[425].form[1][0] = avx_move_module.load_masked
-    table[425].form[1][1] = avx_move_module.load_masked
-    table[425].form[1][2] = avx_move_module.load_masked
-    table[425].form[1][3] = avx_move_module.load_masked
-    table[426].form[1][0] = avx_move_module.load_masked
-    table[426].form[1][1] = avx_move_module.load_masked
-    table[426].form[1][2] = avx_move_module.load_masked
-    table[426].form[1][3] = avx_move_module.load_masked
-    table[427].form[1][0] = avx_move_module.store_masked
-    table[427].form[1][1] = avx_move_module.store_masked
-    table[427].form[1][2] = avx_move_module.store_masked
-    table[427].form[1][3] = avx_move_module.store_masked
-    table[428].form[1][0] = avx_move_module.store_masked
-    table[428].form[1][1] = avx_move_module.store_masked
-    table[428].form[1][2] = avx_move_module.store_masked
-    table[428].form[1][3] = avx_move_module.store_masked
-    table[429].form[0][0] = avx_module.vector
-    table[429].form[0][1] = avx_module.vector
-    table[429].form[0][2] = avx_module.vector
-    table[429].form[0][3] = avx_module.vector
-    table[429].form[1][0] = avx_module.vector
-    table[429].form[1][1] = avx_module.vector
-    table[429].form[1][2] = avx_module.vector
-    table[429].form[1][3] = avx_module.vector
-    table[430].form[0][0] = avx_module.vector
-    table[430].form[0][1] = avx_module.vector
-    table[430].form[0][2] = avx_module.vector
-    table[430].form[0][3] = avx_module.vector
-    table[430].form[1][0] = avx_module.vector
-    table[430].form[1][1] = avx_module.vector
-    table[430].form[1][2] = avx_module.vector
-    table[430].form[1][3] = avx_module.vector
-    table[431].form[1][0] = avx_module.vector
-    table[431].form[1][1] = avx_module.vector
-    table[431].form[1][2] = avx_module.vector
-    table[431].form[1][3] = avx_module.vector
-    table[432].form[0][0] = avx_module.vector
-    table[432].form[0][1] = avx_module.vector
-    table[432].form[0][2] = avx_module.vector
-    table[432].form[0][3] = avx_module.vector
-    table[432].form[1][0] = avx_module.vector
-    table[432].form[1][1] = avx_module.vector
-    table[432].form[1][2] = avx_module.vector
-    table[432].form[1][3] = avx_module.vector
-    table[433].form[0][0] = avx_module.vector
-    table[433].form[0][1] = avx_module.vector
-    table[433].form[0][2] = avx_module.vector
-    table[433].form[0][3] = avx_module.vector
-    table[433].form[1][0] = avx_module.vector
-    table[433].form[1][1] = avx_module.vector
-    table[433].form[1][2] = avx_module.vector
-    table[433].form[1][3] = avx_module.vector
-    table[434].form[1][0] = avx_move_module.load_masked
-    table[434].form[1][1] = avx_move_module.load_masked
-    table[434].form[1][2] = avx_move_module.load_masked
-    table[434].form[1][3] = avx_move_module.load_masked
-    table[435].form[1][0] = avx_move_module.load_masked
-    table[435].form[1][1] = avx_move_module.load_masked
-    table[435].form[1][2] = avx_move_module.load_masked
-    table[435].form[1][3] = avx_move_module.load_masked
-    table[436].form[1][0] = avx_move_module.store_masked
-    table[436].form[1][1] = avx_move_module.store_masked
-    table[436].form[1][2] = avx_move_module.store_masked
-    table[436].form[1][3] = avx_move_module.store_masked
-    table[437].form[1][0] = avx_move_module.store_masked
-    table[437].form[1][1] = avx_move_module.store_masked
-    table[437].form[1][2] = avx_move_module.store_masked
-    table[437].form[1][3] = avx_move_module.store_masked
-    table[438].form[0][0] = avx_module.vector
-    table[438].form[0][1] = avx_module.vector
-    table[438].form[0][2] = avx_module.vector
-    table[438].form[0][3] = avx_module.vector
-    table[439].form[0][0] = avx_module.vector
-    table[439].form[0][1] = avx_module.vector
-    table[439].form[0][2] = avx_module.vector
-    table[439].form[0][3] = avx_module.vector
-    table[440].form[0][0] = avx_module.vector
-    table[440].form[0][1] = avx_module.vector
-    table[440].form[0][2] = avx_module.vector
-    table[440].form[0][3] = avx_module.vector
-    table[440].form[1][0] = avx_module.vector
-    table[440].form[1][1] = avx_module.vector
-    table[440].form[1][2] = avx_module.vector
-    table[440].form[1][3] = avx_module.vector
-    table[441].form[0][0] = avx_module.vector
-    table[441].form[0][1] = avx_module.vector
-    table[441].form[0][2] = avx_module.vector
-    table[441].form[0][3] = avx_module.vector
-    table[441].form[1][0] = avx_module.vector
-    table[441].form[1][1] = avx_module.vector
-    table[441].form[1][2] = avx_module.vector
-    table[441].form[1][3] = avx_module.vector
-    table[442].form[0][0] = avx_module.vector
-    table[442].form[0][1] = avx_module.vector
-    table[442].form[0][2] = avx_module.vector
-    table[442].form[0][3] = avx_module.vector
-    table[442].form[1][0] = avx_module.vector
-    table[442].form[1][1] = avx_module.vector
-    table[442].form[1][2] = avx_module.vector
-    table[442].form[1][3] = avx_module.vector
-    table[443].form[0][0] = avx_module.vector
-    table[443].form[0][1] = avx_module.vector
-    table[443].form[0][2] = avx_module.vector
-    table[443].form[0][3] = avx_module.vector
-    table[444].form[0][0] = avx_module.vector
-    table[444].form[0][1] = avx_module.vector
-    table[444].form[0][2] = avx_module.vector
-    table[444].form[0][3] = avx_module.vector
-    table[445].form[1][0] = avx_module.vector
-    table[445].form[1][1] = avx_module.vector
-    table[445].form[1][2] = avx_module.vector
-    table[445].form[1][3] = avx_module.vector
-    table[446].form[0][0] = avx_module.vector
-    table[446].form[0][1] = avx_module.vector
-    table[446].form[0][2] = avx_module.vector
-    table[446].form[0][3] = avx_module.vector
-    table[447].form[0][0] = avx_module.vector
-    table[447].form[0][1] = avx_module.vector
-    table[447].form[0][2] = avx_module.vector
-    table[447].form[0][3] = avx_module.vector
-    table[447].form[1][0] = avx_module.vector
-    table[447].form[1][1] = avx_module.vector
-    table[447].form[1][2] = avx_module.vector
-    table[447].form[1][3] = avx_module.vector
-    table[448].form[0][0] = avx_module.vector
-    table[448].form[0][1] = avx_module.vector
-    table[448].form[0][2] = avx_module.vector
-    table[448].form[0][3] = avx_module.vector
-    table[448].form[1][0] = avx_module.vector
-    table[448].form[1][1] = avx_module.vector
-    table[448].form[1][2] = avx_module.vector
-    table[448].form[1][3] = avx_module.vector
-    table[449].form[0][0] = avx_module.vector
-    table[449].form[0][1] = avx_module.vector
-    table[449].form[0][2] = avx_module.vector
-    table[449].form[0][3] = avx_module.vector
-    table[449].form[1][0] = avx_module.vector
-    table[449].form[1][1] = avx_module.vector
-    table[449].form[1][2] = avx_module.vector
-    table[449].form[1][3] = avx_module.vector
-    table[450].form[1][0] = avx_module.vector
-    table[450].form[1][1] = avx_module.vector
-    table[450].form[1][2] = avx_module.vector
-    table[450].form[1][3] = avx_module.vector
-    table[451].form[0][0] = avx_module.vector
-    table[451].form[0][1] = avx_module.vector
-    table[451].form[0][2] = avx_module.vector
-    table[451].form[0][3] = avx_module.vector
-    table[452].form[1][0] = avx_module.vector
-    table[452].form[1][1] = avx_module.vector
-    table[452].form[1][2] = avx_module.vector
-    table[452].form[1][3] = avx_module.vector
-    table[453].form[0][0] = avx_module.vector
-    table[453].form[0][1] = avx_module.vector
-    table[453].form[0][2] = avx_module.vector
-    table[453].form[0][3] = avx_module.vector
-    table[454].form[0][0] = avx_module.vector
-    table[454].form[0][1] = avx_module.vector
-    table[454].form[0][2] = avx_module.vector
-    table[454].form[0][3] = avx_module.vector
-    table[454].form[1][0] = avx_module.vector
-    table[454].form[1][1] = avx_module.vector
-    table[454].form[1][2] = avx_module.vector
-    table[454].form[1][3] = avx_module.vector
-    table[455].form[1][0] = avx_gather_module.gather
-    table[455].form[1][1] = avx_gather_module.gather
-    table[455].form[1][2] = avx_gather_module.gather
-    table[455].form[1][3] = avx_gather_module.gather
-    table[456].form[1][0] = avx_gather_module.gather
-    table[456].form[1][1] = avx_gather_module.gather
-    table[456].form[1][2] = avx_gather_module.gather
-    table[456].form[1][3] = avx_gather_module.gather
-    table[457].form[1][0] = avx_gather_module.gather
-    table[457].form[1][1] = avx_gather_module.gather
-    table[457].form[1][2] = avx_gather_module.gather
-    table[457].form[1][3] = avx_gather_module.gather
-    table[458].form[1][0] = avx_gather_module.gather
-    table[458].form[1][1] = avx_gather_module.gather
-    table[458].form[1][2] = avx_gather_module.gather
-    table[458].form[1][3] = avx_gather_module.gather
-    table[459].form[1][0] = avx_gather_module.gather
-    table[459].form[1][1] = avx_gather_module.gather
-    table[459].form[1][2] = avx_gather_module.gather
-    table[459].form[1][3] = avx_gather_module.gather
-    table[460].form[1][0] = avx_gather_module.gather
-    table[460].form[1][1] = avx_gather_module.gather
-    table[460].form[1][2] = avx_gather_module.gather
-    table[460].form[1][3] = avx_gather_module.gather
-    table[461].form[1][0] = avx_gather_module.gather
-    table[461].form[1][1] = avx_gather_module.gather
-    table[461].form[1][2] = avx_gather_module.gather
-    table[461].form[1][3] = avx_gather_module.gather
-    table[462].form[1][0] = avx_gather_module.gather
-    table[462].form[1][1] = avx_gather_module.gather
-    table[462].form[1][2] = avx_gather_module.gather
-    table[462].form[1][3] = avx_gather_module.gather
-    table[463].form[0][0] = avx_module.vector
-    table[463].form[0][1] = avx_module.vector
-    table[463].form[0][2] = avx_module.vector
-    table[463].form[0][3] = avx_module.vector
-    table[463].form[1][0] = avx_module.vector
-    table[463].form[1][1] = avx_module.vector
-    table[463].form[1][2] = avx_module.vector
-    table[463].form[1][3] = avx_module.vector
-    table[464].form[0][0] = avx_module.vector
-    table[464].form[0][1] = avx_module.vector
-    table[464].form[0][2] = avx_module.vector
-    table[464].form[0][3] = avx_module.vector
-    table[464].form[1][0] = avx_module.vector
-    table[464].form[1][1] = avx_module.vector
-    table[464].form[1][2] = avx_module.vector
-    table[464].form[1][3] = avx_module.vector
-    table[465].form[0][0] = avx_module.vector
-    table[465].form[0][1] = avx_module.vector
-    table[465].form[0][2] = avx_module.vector
-    table[465].form[0][3] = avx_module.vector
-    table[465].form[1][0] = avx_module.vector
-    table[465].form[1][1] = avx_module.vector
-    table[465].form[1][2] = avx_module.vector
-    table[465].form[1][3] = avx_module.vector
-    table[466].form[0][0] = avx_module.vector
-    table[466].form[0][1] = avx_module.vector
-    table[466].form[0][2] = avx_module.vector
-    table[466].form[0][3] = avx_module.vector
-    table[466].form[1][0] = avx_module.vector
-    table[466].form[1][1] = avx_module.vector
-    table[466].form[1][2] = avx_module.vector
-    table[466].form[1][3] = avx_module.vector
-    table[467].form[0][0] = avx_module.vector
-    table[467].form[0][1] = avx_module.vector
-    table[467].form[0][2] = avx_module.vector
-    table[467].form[0][3] = avx_module.vector
-    table[467].form[1][0] = avx_module.vector
-    table[467].form[1][1] = avx_module.vector
-    table[467].form[1][2] = avx_module.vector
-    table[467].form[1][3] = avx_module.vector
-    table[468].form[0][0] = avx_module.vector
-    table[468].form[0][1] = avx_module.vector
-    table[468].form[0][2] = avx_module.vector
-    table[468].form[0][3] = avx_module.vector
-    table[468].form[1][0] = avx_module.vector
-    table[468].form[1][1] = avx_module.vector
-    table[468].form[1][2] = avx_module.vector
-    table[468].form[1][3] = avx_module.vector
-    table[469].form[0][0] = avx_module.vector
-    table[469].form[0][1] = avx_module.vector
-    table[469].form[0][2] = avx_module.vector
-    table[469].form[0][3] = avx_module.vector
-    table[469].form[1][0] = avx_module.vector
-    table[469].form[1][1] = avx_module.vector
-    table[469].form[1][2] = avx_module.vector
-    table[469].form[1][3] = avx_module.vector
-    table[470].form[0][0] = avx_module.vector
-    table[470].form[0][1] = avx_module.vector
-    table[470].form[0][2] = avx_module.vector
-    table[470].form[0][3] = avx_module.vector
-    table[470].form[1][0] = avx_module.vector
-    table[470].form[1][1] = avx_module.vector
-    table[470].form[1][2] = avx_module.vector
-    table[470].form[1][3] = avx_module.vector
-    table[471].form[0][0] = avx_module.vector
-    table[471].form[0][1] = avx_module.vector
-    table[471].form[0][2] = avx_module.vector
-    table[471].form[0][3] = avx_module.vector
-    table[471].form[1][0] = avx_module.vector
-    table[471].form[1][1] = avx_module.vector
-    table[471].form[1][2] = avx_module.vector
-    table[471].form[1][3] = avx_module.vector
-    table[472].form[0][0] = avx_module.vector
-    table[472].form[0][1] = avx_module.vector
-    table[472].form[0][2] = avx_module.vector
-    table[472].form[0][3] = avx_module.vector
-    table[472].form[1][0] = avx_module.vector
-    table[472].form[1][1] = avx_module.vector
-    table[472].form[1][2] = avx_module.vector
-    table[472].form[1][3] = avx_module.vector
-    table[473].form[0][0] = avx_module.vector
-    table[473].form[0][1] = avx_module.vector
-    table[473].form[0][2] = avx_module.vector
-    table[473].form[0][3] = avx_module.vector
-    table[473].form[1][0] = avx_module.vector
-    table[473].form[1][1] = avx_module.vector
-    table[473].form[1][2] = avx_module.vector
-    table[473].form[1][3] = avx_module.vector
-    table[474].form[0][0] = avx_module.vector
-    table[474].form[0][1] = avx_module.vector
-    table[474].form[0][2] = avx_module.vector
-    table[474].form[0][3] = avx_module.vector
-    table[474].form[1][0] = avx_module.vector
-    table[474].form[1][1] = avx_module.vector
-    table[474].form[1][2] = avx_module.vector
-    table[474].form[1][3] = avx_module.vector
-    table[475].form[0][0] = avx_module.flags
-    table[475].form[0][1] = avx_module.flags
-    table[475].form[0][2] = avx_module.flags
-    table[475].form[0][3] = avx_module.flags
-    table[475].form[1][0] = avx_module.flags
-    table[475].form[1][1] = avx_module.flags
-    table[475].form[1][2] = avx_module.flags
-    table[475].form[1][3] = avx_module.flags
-    table[476].form[0][0] = avx_module.flags
-    table[476].form[0][1] = avx_module.flags
-    table[476].form[0][2] = avx_module.flags
-    table[476].form[0][3] = avx_module.flags
-    table[476].form[1][0] = avx_module.flags
-    table[476].form[1][1] = avx_module.flags
-    table[476].form[1][2] = avx_module.flags
-    table[476].form[1][3] = avx_module.flags
-    table[477].form[0][0] = avx_module.flags
-    table[477].form[0][1] = avx_module.flags
-    table[477].form[0][2] = avx_module.flags
-    table[477].form[0][3] = avx_module.flags
-    table[477].form[1][0] = avx_module.flags
-    table[477].form[1][1] = avx_module.flags
-    table[477].form[1][2] = avx_module.flags
-    table[477].form[1][3] = avx_module.flags
-    table[478].form[0][0] = avx_float_module.flags
-    table[478].form[0][1] = avx_float_module.flags
-    table[478].form[0][2] = avx_float_module.flags
-    table[478].form[0][3] = avx_float_module.flags
-    table[478].form[1][0] = avx_float_module.flags
-    table[478].form[1][1] = avx_float_module.flags
-    table[478].form[1][2] = avx_float_module.flags
-    table[478].form[1][3] = avx_float_module.flags
-    table[479].form[0][0] = avx_float_module.flags
-    table[479].form[0][1] = avx_float_module.flags
-    table[479].form[0][2] = avx_float_module.flags
-    table[479].form[0][3] = avx_float_module.flags
-    table[479].form[1][0] = avx_float_module.flags
-    table[479].form[1][1] = avx_float_module.flags
-    table[479].form[1][2] = avx_float_module.flags
-    table[479].form[1][3] = avx_float_module.flags
-    table[480].form[0][0] = avx_float_module.flags
-    table[480].form[0][1] = avx_float_module.flags
-    table[480].form[0][2] = avx_float_module.flags
-    table[480].form[0][3] = avx_float_module.flags
-    table[480].form[1][0] = avx_float_module.flags
-    table[480].form[1][1] = avx_float_module.flags
-    table[480].form[1][2] = avx_float_module.flags
-    table[480].form[1][3] = avx_float_module.flags
-    table[481].form[0][0] = avx_float_module.flags
-    table[481].form[0][1] = avx_float_module.flags
-    table[481].form[0][2] = avx_float_module.flags
-    table[481].form[0][3] = avx_float_module.flags
-    table[481].form[1][0] = avx_float_module.flags
-    table[481].form[1][1] = avx_float_module.flags
-    table[481].form[1][2] = avx_float_module.flags
-    table[481].form[1][3] = avx_float_module.flags
-    table[482].form[0][0] = avx_float_module.vector
-    table[482].form[0][1] = avx_float_module.vector
-    table[482].form[0][2] = avx_float_module.vector
-    table[482].form[0][3] = avx_float_module.vector
-    table[482].form[1][0] = avx_float_module.vector
-    table[482].form[1][1] = avx_float_module.vector
-    table[482].form[1][2] = avx_float_module.vector
-    table[482].form[1][3] = avx_float_module.vector
-    table[483].form[0][0] = avx_float_module.vector
-    table[483].form[0][1] = avx_float_module.vector
-    table[483].form[0][2] = avx_float_module.vector
-    table[483].form[0][3] = avx_float_module.vector
-    table[483].form[1][0] = avx_float_module.vector
-    table[483].form[1][1] = avx_float_module.vector
-    table[483].form[1][2] = avx_float_module.vector
-    table[483].form[1][3] = avx_float_module.vector
-    table[484].form[0][0] = avx_float_module.vector
-    table[484].form[0][1] = avx_float_module.vector
-    table[484].form[0][2] = avx_float_module.vector
-    table[484].form[0][3] = avx_float_module.vector
-    table[484].form[1][0] = avx_float_module.vector
-    table[484].form[1][1] = avx_float_module.vector
+    set_all(table[791].form[1], avx_module.vector)
+    set_all(table[792].form[0], avx_module.vector)
+    set_all(table[792].form[1], avx_module.vector)
+    set_all(table[793].form[1], avx_module.vector)
+    set_all(table[794].form[1], avx_module.vector)
+    set_all(table[795].form[0], avx_module.vector)
+    set_all(table[795].form[1], avx_module.vector)
+    set_all(table[796].form[0], avx_module.vector)
+    set_all(table[796].form[1], avx_module.vector)
+    set_all(table[797].form[0], avx_module.vector)
+    set_all(table[797].form[1], avx_module.vector)
+    set_all(table[798].form[0], avx_module.vector)
+    set_all(table[798].form[1], avx_module.vector)
+    set_all(table[799].form[0], avx_module.vector)
+    set_all(table[799].form[1], avx_module.vector)
+    set_all(table[800].form[0], avx_module.vector)
+    set_all(table[800].form[1], avx_module.vector)
+    set_all(table[801].form[0], avx_module.vector)
+    set_all(table[801].form[1], avx_module.vector)
+    set_all(table[802].form[0], avx_module.vector)
+    set_all(table[802].form[1], avx_module.vector)
+    set_all(table[803].form[0], avx_module.vector)
+    set_all(table[803].form[1], avx_module.vector)
+    set_all(table[804].form[0], avx_module.vector)
+    set_all(table[804].form[1], avx_module.vector)
+    set_all(table[805].form[0], avx_module.vector)
+    set_all(table[805].form[1], avx_module.vector)
+    set_all(table[806].form[0], avx_module.vector)
+    set_all(table[806].form[1], avx_module.vector)
+    set_all(table[807].form[0], avx_module.vector)
+    set_all(table[807].form[1], avx_module.vector)
+    set_all(table[808].form[0], avx_module.vector)
+    set_all(table[808].form[1], avx_module.vector)
+    set_all(table[809].form[1], avx_module.vector)
+    set_all(table[810].form[0], avx_module.vector)
+    set_all(table[810].form[1], avx_module.vector)
+    set_all(table[811].form[0], avx_module.vector)
+    set_all(table[811].form[1], avx_module.vector)
+    set_all(table[812].form[0], avx_module.vector)
+    set_all(table[812].form[1], avx_module.vector)
+    set_all(table[813].form[1], avx_module.vector)
+    set_all(table[814].form[1], avx_module.vector)
+    set_all(table[815].form[1], avx_module.vector)
+    set_all(table[816].form[1], avx_module.vector)
+    set_all(table[817].form[1], avx_module.vector)
+    set_all(table[818].form[0], avx_module.vector)
+    set_all(table[819].form[0], avx_module.vector)
+    set_all(table[820].form[0], avx_module.vector)
+    set_all(table[820].form[1], avx_module.vector)
+    set_all(table[821].form[0], avx_module.vector)
+    set_all(table[821].form[1], avx_module.vector)
+    set_all(table[822].form[0], avx_module.vector)
+    set_all(table[822].form[1], avx_module.vector)
+    set_all(table[823].form[1], avx_module.vector)
+    set_all(table[824].form[1], avx_module.vector)
+    set_all(table[825].form[1], avx_module.vector)
+    set_all(table[826].form[1], avx_module.vector)
+    set_all(table[827].form[0], avx_module.vector)
+    set_all(table[827].form[1], avx_module.vector)
+    set_all(table[828].form[0], avx_module.vector)
+    set_all(table[828].form[1], avx_module.vector)
+    set_all(table[829].form[0], avx_module.vector)
+    set_all(table[830].form[0], avx_module.vector)
+    set_all(table[831].form[0], avx_module.vector)
+    set_all(table[832].form[0], avx_module.vector)
+    set_all(table[833].form[0], avx_module.vector)
+    set_all(table[833].form[1], avx_module.vector)
+    set_all(table[834].form[0], avx_module.vector)
+    set_all(table[834].form[1], avx_module.vector)
+    set_all(table[835].form[0], avx_module.vector)
+    set_all(table[835].form[1], avx_module.vector)
+    set_all(table[836].form[0], avx_module.vector)
+    set_all(table[837].form[1], avx_module.vector)
+    set_all(table[838].form[0], avx_module.vector)
+    set_all(table[839].form[0], avx_module.vector)
+    set_all(table[839].form[1], avx_module.vector)
+    set_all(table[840].form[0], avx_module.vector)
+    set_all(table[840].form[1], avx_module.vector)
+    set_all(table[841].form[0], avx_module.vector)
+    set_all(table[841].form[1], avx_module.vector)
+    set_all(table[842].form[1], avx_module.vector)
+    set_all(table[843].form[0], avx_module.vector)
+    set_all(table[844].form[1], avx_module.vector)
+    set_all(table[845].form[0], avx_module.vector)
+    set_all(table[846].form[0], avx_module.vector)
+    set_all(table[846].form[1], avx_module.vector)
+    set_all(table[847].form[0], avx_move_module.expand)
+    set_all(table[847].form[1], avx_move_module.expand)
+    set_all(table[848].form[0], avx_move_module.expand)
+    set_all(table[848].form[1], avx_move_module.expand)
+    set_all(table[849].form[0], avx_move_module.compress)
+    set_all(table[849].form[1], avx_move_module.compress)
+    set_all(table[850].form[0], avx_move_module.compress)
+    set_all(table[850].form[1], avx_move_module.compress)
+    set_all(table[851].form[0], avx_move_module.expand)
+    set_all(table[851].form[1], avx_move_module.expand)
+    set_all(table[852].form[0], avx_move_module.expand)
+    set_all(table[852].form[1], avx_move_module.expand)
+    set_all(table[853].form[0], avx_move_module.expand)
+    set_all(table[853].form[1], avx_move_module.expand)
+    set_all(table[854].form[0], avx_move_module.expand)
+    set_all(table[854].form[1], avx_move_module.expand)
+    set_all(table[855].form[0], avx_move_module.compress)
+    set_all(table[855].form[1], avx_move_module.compress)
+    set_all(table[856].form[0], avx_move_module.compress)
+    set_all(table[856].form[1], avx_move_module.compress)
+    set_all(table[857].form[0], avx_move_module.compress)
+    set_all(table[857].form[1], avx_move_module.compress)
+    set_all(table[858].form[0], avx_move_module.compress)
+    set_all(table[858].form[1], avx_move_module.compress)
+    set_all(table[859].form[1], avx_gather_module.gather)
+    set_all(table[860].form[1], avx_gather_module.gather)
+    set_all(table[861].form[1], avx_gather_module.gather)
+    set_all(table[862].form[1], avx_gather_module.gather)
+    set_all(table[863].form[1], avx_gather_module.gather)
+    set_all(table[864].form[1], avx_gather_module.gather)
+    set_all(table[865].form[1], avx_gather_module.gather)
+    set_all(table[866].form[1], avx_gather_module.gather)
+    set_all(table[867].form[1], avx_gather_module.scatter)
+    set_all(table[868].form[1], avx_gather_module.scatter)
+    set_all(table[869].form[1], avx_gather_module.scatter)
+    set_all(table[870].form[1], avx_gather_module.scatter)
+    set_all(table[871].form[1], avx_gather_module.scatter)
+    set_all(table[872].form[1], avx_gather_module.scatter)
+    set_all(table[873].form[1], avx_gather_module.scatter)
+    set_all(table[874].form[1], avx_gather_module.scatter)
+    set_all(table[875].form[0], avx_module.vector)
+    set_all(table[875].form[1], avx_module.vector)
+    set_all(table[876].form[0], avx_module.vector)
+    set_all(table[876].form[1], avx_module.vector)
+    set_all(table[877].form[0], avx_module.vector)
+    set_all(table[877].form[1], avx_module.vector)
+    set_all(table[878].form[0], avx_module.vector)
+    set_all(table[878].form[1], avx_module.vector)
+    set_all(table[879].form[0], avx_module.vector)
+    set_all(table[879].form[1], avx_module.vector)
+    set_all(table[880].form[0], avx_module.vector)
+    set_all(table[880].form[1], avx_module.vector)
+    set_all(table[881].form[0], avx_module.vector)
+    set_all(table[881].form[1], avx_module.vector)
+    set_all(table[882].form[0], avx_module.vector)
+    set_all(table[882].form[1], avx_module.vector)
+    set_all(table[883].form[0], avx_module.vector)
+    set_all(table[883].form[1], avx_module.vector)
+    set_all(table[884].form[0], avx_module.vector)
+    set_all(table[884].form[1], avx_module.vector)
+    set_all(table[885].form[0], avx_module.vector)
+    set_all(table[885].form[1], avx_module.vector)
+    set_all(table[886].form[0], avx_module.vector)
+    set_all(table[886].form[1], avx_module.vector)
+    set_all(table[887].form[0], avx_module.vector)
+    set_all(table[887].form[1], avx_module.vector)
+    set_all(table[888].form[0], avx_module.vector)
+    set_all(table[888].form[1], avx_module.vector)
+    set_all(table[889].form[0], avx_module.vector)
+    set_all(table[889].form[1], avx_module.vector)
+    set_all(table[890].form[0], avx_module.vector)
+    set_all(table[890].form[1], avx_module.vector)
+    set_all(table[891].form[0], avx_module.vector)
+    set_all(table[891].form[1], avx_module.vector)
+    set_all(table[892].form[0], avx_module.vector)
+    set_all(table[892].form[1], avx_module.vector)
+    set_all(table[893].form[0], avx_module.vector)
+    set_all(table[893].form[1], avx_module.vector)
+    set_all(table[894].form[0], avx_module.vector)
+    set_all(table[894].form[1], avx_module.vector)
+    set_all(table[895].form[0], avx_module.vector)
+    set_all(table[895].form[1], avx_module.vector)
+    set_all(table[896].form[0], avx_module.vector)
+    set_all(table[896].form[1], avx_module.vector)
+    set_all(table[897].form[0], avx_module.vector)
+    set_all(table[897].form[1], avx_module.vector)
+    set_all(table[898].form[0], avx_module.vector)
+    set_all(table[898].form[1], avx_module.vector)
+    set_all(table[899].form[0], avx_module.vector)
+    set_all(table[899].form[1], avx_module.vector)
+    set_all(table[900].form[0], avx_module.vector)
+    set_all(table[900].form[1], avx_module.vector)
+    set_all(table[901].form[0], avx_float_module.flags)
+    set_all(table[901].form[1], avx_float_module.flags)
+    set_all(table[902].form[0], avx_float_module.flags)
+    set_all(table[902].form[1], avx_float_module.flags)
+    set_all(table[903].form[0], avx_float_module.flags)
+    set_all(table[903].form[1], avx_float_module.flags)
+    set_all(table[904].form[0], avx_float_module.flags)
+    set_all(table[904].form[1], avx_float_module.flags)
+    set_all(table[905].form[0], avx_float_module.vector)
+    set_all(table[905].form[1], avx_float_module.vector)
+    set_all(table[906].form[0], avx_float_module.vector)
+    set_all(table[906].form[1], avx_float_module.vector)
+    set_all(table[907].form[0], avx_float_module.vector)
+    set_all(table[907].form[1], avx_float_module.vector)
+    set_all(table[908].form[0], avx_float_module.vector)
+    set_all(table[908].form[1], avx_float_module.vector)
+    set_all(table[909].form[0], avx_float_module.vector)
+    set_all(table[909].form[1], avx_float_module.vector)
+    set_all(table[910].form[0], avx_float_module.vector)
+    set_all(table[910].form[1], avx_float_module.vector)
+    set_all(table[911].form[0], avx_float_module.vector)
+    set_all(table[911].form[1], avx_float_module.vector)
+    set_all(table[912].form[0], avx_float_module.vector)
+    set_all(table[912].form[1], avx_float_module.vector)
+    set_all(table[913].form[0], avx_float_module.vector)
+    set_all(table[913].form[1], avx_float_module.vector)
+    set_all(table[914].form[0], avx_float_module.vector)
+    set_all(table[914].form[1], avx_float_module.vector)
+    set_all(table[915].form[0], avx_float_module.vector)
+    set_all(table[915].form[1], avx_float_module.vector)
+    set_all(table[916].form[0], avx_float_module.vector)
+    set_all(table[916].form[1], avx_float_module.vector)
+    set_all(table[917].form[0], avx_float_module.vector)
+    set_all(table[917].form[1], avx_float_module.vector)
+    set_all(table[918].form[0], avx_float_module.vector)
+    set_all(table[918].form[1], avx_float_module.vector)
+    set_all(table[919].form[0], avx_float_module.vector)
+    set_all(table[919].form[1], avx_float_module.vector)
+    set_all(table[920].form[0], avx_float_module.vector)
+    set_all(table[920].form[1], avx_float_module.vector)
+    set_all(table[921].form[0], avx_float_module.vector)
+    set_all(table[921].form[1], avx_float_module.vector)
+    set_all(table[922].form[0], avx_float_module.vector)
+    set_all(table[922].form[1], avx_float_module.vector)
+    set_all(table[923].form[0], avx_float_module.vector)
+    set_all(table[923].form[1], avx_float_module.vector)
+    set_all(table[924].form[0], avx_float_module.vector)
+    set_all(table[924].form[1], avx_float_module.vector)
+    set_all(table[925].form[0], avx_float_module.vector)
+    set_all(table[925].form[1], avx_float_module.vector)
+    set_all(table[926].form[0], avx_float_module.vector)
+    set_all(table[926].form[1], avx_float_module.vector)
+    set_all(table[927].form[0], avx_float_module.vector)
+    set_all(table[927].form[1], avx_float_module.vector)
+    set_all(table[928].form[0], avx_float_module.vector)
+    set_all(table[928].form[1], avx_float_module.vector)
+    set_all(table[929].form[0], avx_float_module.vector)
+    set_all(table[929].form[1], avx_float_module.vector)
+    set_all(table[930].form[0], avx_float_module.vector)
+    set_all(table[930].form[1], avx_float_module.vector)
+    set_all(table[931].form[0], avx_float_module.vector)
+    set_all(table[931].form[1], avx_float_module.vector)
+    set_all(table[932].form[0], avx_float_module.vector)
+    set_all(table[932].form[1], avx_float_module.vector)
+    set_all(table[933].form[0], avx_float_module.vector)
+    set_all(table[933].form[1], avx_float_module.vector)
+    set_all(table[934].form[0], avx_float_module.vector)
+    set_all(table[934].form[1], avx_float_module.vector)
+    set_all(table[935].form[0], avx_float_module.vector)
+    set_all(table[935].form[1], avx_float_module.vector)
+    set_all(table[936].form[0], avx_float_module.vector)
+    set_all(table[936].form[1], avx_float_module.vector)
+    set_all(table[937].form[0], avx_float_module.vector)
+    set_all(table[937].form[1], avx_float_module.vector)
+    set_all(table[938].form[0], avx_float_module.vector)
+    set_all(table[938].form[1], avx_float_module.vector)
+    set_all(table[939].form[0], avx_float_module.vector)
+    set_all(table[939].form[1], avx_float_module.vector)
+    set_all(table[940].form[0], avx_float_module.vector)
+    set_all(table[940].form[1], avx_float_module.vector)
+    set_all(table[941].form[0], avx_float_module.vector)
+    set_all(table[941].form[1], avx_float_module.vector)
+    set_all(table[942].form[0], avx_float_module.vector)
+    set_all(table[942].form[1], avx_float_module.vector)
+    set_all(table[943].form[0], avx_float_module.vector)
+    set_all(table[943].form[1], avx_float_module.vector)
+    set_all(table[944].form[0], avx_float_module.vector)
+    set_all(table[944].form[1], avx_float_module.vector)
+    set_all(table[945].form[0], avx_float_module.vector)
+    set_all(table[945].form[1], avx_float_module.vector)
+    set_all(table[946].form[0], avx_float_module.vector)
+    set_all(table[946].form[1], avx_float_module.vector)
+    set_all(table[947].form[0], avx_float_module.vector)
+    set_all(table[947].form[1], avx_float_module.vector)
+    set_all(table[948].form[0], avx_float_module.vector)
+    set_all(table[948].form[1], avx_float_module.vector)
+    set_all(table[949].form[0], avx_float_module.vector)
+    set_all(table[949].form[1], avx_float_module.vector)
+    set_all(table[950].form[0], avx_float_module.vector)
+    set_all(table[950].form[1], avx_float_module.vector)
+    set_all(table[951].form[0], avx_float_module.vector)
+    set_all(table[951].form[1], avx_float_module.vector)
+    set_all(table[952].form[0], avx_float_module.vector)
+    set_all(table[952].form[1], avx_float_module.vector)
+    set_all(table[953].form[0], avx_module.vector)
+    set_all(table[953].form[1], avx_module.vector)
+    set_all(table[954].form[0], avx_float_module.vector)
+    set_all(table[954].form[1], avx_float_module.vector)
+    set_all(table[955].form[0], avx_float_module.vector)
+    set_all(table[955].form[1], avx_float_module.vector)
+    set_all(table[956].form[0], avx_float_module.vector)
+    set_all(table[956].form[1], avx_float_module.vector)
+    set_all(table[957].form[0], avx_float_module.vector)
+    set_all(table[957].form[1], avx_float_module.vector)
+    set_all(table[958].form[0], avx_float_module.vector)
+    set_all(table[958].form[1], avx_float_module.vector)
+    set_all(table[959].form[0], avx_float_module.vector)
+    set_all(table[959].form[1], avx_float_module.vector)
+    set_all(table[960].form[0], avx_float_module.vector)
+    set_all(table[960].form[1], avx_float_module.vector)
+    set_all(table[961].form[0], avx_float_module.vector)
+    set_all(table[961].form[1], avx_float_module.vector)
+    set_all(table[962].form[0], avx_float_module.vector)
+    set_all(table[962].form[1], avx_float_module.vector)
+    set_all(table[963].form[0], avx_float_module.vector)
+    set_all(table[963].form[1], avx_float_module.vector)
+    set_all(table[964].form[0], avx_float_module.vector)
+    set_all(table[964].form[1], avx_float_module.vector)
+    set_all(table[965].form[0], avx_float_module.vector)
+    set_all(table[965].form[1], avx_float_module.vector)
+    set_all(table[966].form[0], avx_float_module.vector)
+    set_all(table[966].form[1], avx_float_module.vector)
+    set_all(table[967].form[0], avx_float_module.vector)
+    set_all(table[967].form[1], avx_float_module.vector)
+    set_all(table[968].form[0], avx_float_module.vector)
+    set_all(table[968].form[1], avx_float_module.vector)
+    set_all(table[969].form[0], avx_float_module.vector)
+    set_all(table[969].form[1], avx_float_module.vector)
+    set_all(table[970].form[0], avx_float_module.vector)
+    set_all(table[970].form[1], avx_float_module.vector)
+    set_all(table[971].form[0], avx_float_module.vector)
+    set_all(table[971].form[1], avx_float_module.vector)
+    set_all(table[972].form[0], avx_float_module.vector)
+    set_all(table[972].form[1], avx_float_module.vector)
+    set_all(table[973].form[0], avx_float_module.vector)
+    set_all(table[973].form[1], avx_float_module.vector)
+    set_all(table[974].form[0], avx_float_module.vector)
+    set_all(table[974].form[1], avx_float_module.vector)
+    set_all(table[975].form[0], avx_float_module.vector)
+    set_all(table[975].form[1], avx_float_module.vector)
+    set_all(table[976].form[0], avx_float_module.vector)
+    set_all(table[976].form[1], avx_float_module.vector)
+    set_all(table[977].form[0], avx_float_module.vector)
+    set_all(table[977].form[1], avx_float_module.vector)
+    set_all(table[978].form[0], avx_float_module.vector)
+    set_all(table[978].form[1], avx_float_module.vector)
+    set_all(table[979].form[0], avx_float_module.vector)
+    set_all(table[979].form[1], avx_float_module.vector)
+    set_all(table[980].form[0], avx_float_module.vector)
+    set_all(table[980].form[1], avx_float_module.vector)
+    set_all(table[981].form[0], avx_float_module.vector)
+    set_all(table[981].form[1], avx_float_module.vector)
+    set_all(table[982].form[0], avx_float_module.vector)
+    set_all(table[982].form[1], avx_float_module.vector)
+    set_all(table[983].form[0], avx_float_module.vector)
+    set_all(table[983].form[1], avx_float_module.vector)
+    set_all(table[984].form[0], avx_float_module.vector)
+    set_all(table[984].form[1], avx_float_module.vector)
+    set_all(table[985].form[0], avx_float_module.vector)
+    set_all(table[985].form[1], avx_float_module.vector)
+    set_all(table[986].form[0], avx_float_module.vector)
+    set_all(table[986].form[1], avx_float_module.vector)
+    set_all(table[987].form[0], avx_float_module.vector)
+    set_all(table[987].form[1], avx_float_module.vector)
+    set_all(table[988].form[0], avx_float_module.vector)
+    set_all(table[988].form[1], avx_float_module.vector)
+    set_all(table[989].form[0], avx_float_module.vector)
+    set_all(table[989].form[1], avx_float_module.vector)
+    set_all(table[990].form[0], avx_float_module.vector)
+    set_all(table[990].form[1], avx_float_module.vector)
+    set_all(table[991].form[0], avx_float_module.vector)
+    set_all(table[991].form[1], avx_float_module.vector)
+    set_all(table[992].form[0], avx_float_module.vector)
+    set_all(table[992].form[1], avx_float_module.vector)
+    set_all(table[993].form[0], avx_float_module.vector)
+    set_all(table[993].form[1], avx_float_module.vector)
+    set_all(table[994].form[0], avx_float_module.vector)
+    set_all(table[994].form[1], avx_float_module.vector)
+    set_all(table[995].form[0], avx_float_module.vector)
+    set_all(table[995].form[1], avx_float_module.vector)
+    set_all(table[996].form[0], avx_float_module.vector)
+    set_all(table[996].form[1], avx_float_module.vector)
+    set_all(table[997].form[0], avx_float_module.vector)
+    set_all(table[997].form[1], avx_float_module.vector)
+    set_all(table[998].form[0], avx_float_module.vector)
+    set_all(table[998].form[1], avx_float_module.vector)
+    set_all(table[999].form[0], avx_float_module.vector)
+    set_all(table[999].form[1], avx_float_module.vector)
+    set_all(table[1000].form[0], avx_float_module.vector)
+    set_all(table[1000].form[1], avx_float_module.vector)
+    set_all(table[1001].form[0], avx_float_module.vector)
+    set_all(table[1001].form[1], avx_float_module.vector)
+    set_all(table[1002].form[0], avx_float_module.vector)
+    set_all(table[1002].form[1], avx_float_module.vector)
+    set_all(table[1003].form[0], avx_float_module.vector)
+    set_all(table[1003].form[1], avx_float_module.vector)
+    set_all(table[1004].form[0], avx_float_module.vector)
+    set_all(table[1004].form[1], avx_float_module.vector)
+    set_all(table[1005].form[0], avx_float_module.vector)
+    set_all(table[1005].form[1], avx_float_module.vector)
+    set_all(table[1006].form[0], avx_float_module.vector)
+    set_all(table[1006].form[1], avx_float_module.vector)
+    set_all(table[1007].form[0], avx_float_module.vector)
+    set_all(table[1007].form[1], avx_float_module.vector)
+    set_all(table[1008].form[0], avx_float_module.vector)
+    set_all(table[1008].form[1], avx_float_module.vector)
+    set_all(table[1009].form[0], avx_float_module.vector)
+    set_all(table[1009].form[1], avx_float_module.vector)
+    set_all(table[1010].form[0], avx_float_module.vector)
+    set_all(table[1010].form[1], avx_float_module.vector)
+    set_all(table[1011].form[0], avx_float_module.vector)
+    set_all(table[1011].form[1], avx_float_module.vector)
 
 
 @cython.cfunc
 @cython.exceptval(check=False)
 def fill_6(table: HandlerSetP) -> cython.void:
-    table[484].form[1][2] = avx_float_module.vector
-    table[484].form[1][3] = avx_float_module.vector
-    table[485].form[0][0] = avx_float_module.vector
-    table[485].form[0][1] = avx_float_module.vector
-    table[485].form[0][2] = avx_float_module.vector
-    table[485].form[0][3] = avx_float_module.vector
-    table[485].form[1][0] = avx_float_module.vector
-    table[485].form[1][1] = avx_float_module.vector
-    table[485].form[1][2] = avx_float_module.vector
-    table[485].form[1][3] = avx_float_module.vector
-    table[486].form[0][0] = avx_module.vector
-    table[486].form[0][1] = avx_module.vector
-    table[486].form[0][2] = avx_module.vector
-    table[486].form[0][3] = avx_module.vector
-    table[486].form[1][0] = avx_module.vector
-    table[486].form[1][1] = avx_module.vector
-    table[486].form[1][2] = avx_module.vector
-    table[486].form[1][3] = avx_module.vector
-    table[487].form[0][0] = avx_module.vector
-    table[487].form[0][1] = avx_module.vector
-    table[487].form[0][2] = avx_module.vector
-    table[487].form[0][3] = avx_module.vector
-    table[487].form[1][0] = avx_module.vector
-    table[487].form[1][1] = avx_module.vector
-    table[487].form[1][2] = avx_module.vector
-    table[487].form[1][3] = avx_module.vector
-    table[488].form[0][0] = avx_module.vector
-    table[488].form[0][1] = avx_module.vector
-    table[488].form[0][2] = avx_module.vector
-    table[488].form[0][3] = avx_module.vector
-    table[488].form[1][0] = avx_module.vector
-    table[488].form[1][1] = avx_module.vector
-    table[488].form[1][2] = avx_module.vector
-    table[488].form[1][3] = avx_module.vector
-    table[489].form[0][0] = avx_module.vector
-    table[489].form[0][1] = avx_module.vector
-    table[489].form[0][2] = avx_module.vector
-    table[489].form[0][3] = avx_module.vector
-    table[489].form[1][0] = avx_module.vector
-    table[489].form[1][1] = avx_module.vector
-    table[489].form[1][2] = avx_module.vector
-    table[489].form[1][3] = avx_module.vector
-    table[490].form[0][0] = avx_float_module.vector
-    table[490].form[0][1] = avx_float_module.vector
-    table[490].form[0][2] = avx_float_module.vector
-    table[490].form[0][3] = avx_float_module.vector
-    table[490].form[1][0] = avx_float_module.vector
-    table[490].form[1][1] = avx_float_module.vector
-    table[490].form[1][2] = avx_float_module.vector
-    table[490].form[1][3] = avx_float_module.vector
-    table[491].form[0][0] = avx_float_module.vector
-    table[491].form[0][1] = avx_float_module.vector
-    table[491].form[0][2] = avx_float_module.vector
-    table[491].form[0][3] = avx_float_module.vector
-    table[491].form[1][0] = avx_float_module.vector
-    table[491].form[1][1] = avx_float_module.vector
-    table[491].form[1][2] = avx_float_module.vector
-    table[491].form[1][3] = avx_float_module.vector
-    table[492].form[0][0] = avx_float_module.vector
-    table[492].form[0][1] = avx_float_module.vector
-    table[492].form[0][2] = avx_float_module.vector
-    table[492].form[0][3] = avx_float_module.vector
-    table[492].form[1][0] = avx_float_module.vector
-    table[492].form[1][1] = avx_float_module.vector
-    table[492].form[1][2] = avx_float_module.vector
-    table[492].form[1][3] = avx_float_module.vector
-    table[493].form[0][0] = avx_float_module.vector
-    table[493].form[0][1] = avx_float_module.vector
-    table[493].form[0][2] = avx_float_module.vector
-    table[493].form[0][3] = avx_float_module.vector
-    table[493].form[1][0] = avx_float_module.vector
-    table[493].form[1][1] = avx_float_module.vector
-    table[493].form[1][2] = avx_float_module.vector
-    table[493].form[1][3] = avx_float_module.vector
-    table[494].form[0][0] = avx_float_module.vector
-    table[494].form[0][1] = avx_float_module.vector
-    table[494].form[0][2] = avx_float_module.vector
-    table[494].form[0][3] = avx_float_module.vector
-    table[494].form[1][0] = avx_float_module.vector
-    table[494].form[1][1] = avx_float_module.vector
-    table[494].form[1][2] = avx_float_module.vector
-    table[494].form[1][3] = avx_float_module.vector
-    table[495].form[0][0] = avx_float_module.vector
-    table[495].form[0][1] = avx_float_module.vector
-    table[495].form[0][2] = avx_float_module.vector
-    table[495].form[0][3] = avx_float_module.vector
-    table[495].form[1][0] = avx_float_module.vector
-    table[495].form[1][1] = avx_float_module.vector
-    table[495].form[1][2] = avx_float_module.vector
-    table[495].form[1][3] = avx_float_module.vector
-    table[496].form[0][0] = avx_float_module.vector
-    table[496].form[0][1] = avx_float_module.vector
-    table[496].form[0][2] = avx_float_module.vector
-    table[496].form[0][3] = avx_float_module.vector
-    table[496].form[1][0] = avx_float_module.vector
-    table[496].form[1][1] = avx_float_module.vector
-    table[496].form[1][2] = avx_float_module.vector
-    table[496].form[1][3] = avx_float_module.vector
-    table[497].form[0][0] = avx_float_module.vector
-    table[497].form[0][1] = avx_float_module.vector
-    table[497].form[0][2] = avx_float_module.vector
-    table[497].form[0][3] = avx_float_module.vector
-    table[497].form[1][0] = avx_float_module.vector
-    table[497].form[1][1] = avx_float_module.vector
-    table[497].form[1][2] = avx_float_module.vector
-    table[497].form[1][3] = avx_float_module.vector
-    table[498].form[0][0] = avx_float_module.vector
-    table[498].form[0][1] = avx_float_module.vector
-    table[498].form[0][2] = avx_float_module.vector
-    table[498].form[0][3] = avx_float_module.vector
-    table[498].form[1][0] = avx_float_module.vector
-    table[498].form[1][1] = avx_float_module.vector
-    table[498].form[1][2] = avx_float_module.vector
-    table[498].form[1][3] = avx_float_module.vector
-    table[499].form[0][0] = avx_float_module.vector
-    table[499].form[0][1] = avx_float_module.vector
-    table[499].form[0][2] = avx_float_module.vector
-    table[499].form[0][3] = avx_float_module.vector
-    table[499].form[1][0] = avx_float_module.vector
-    table[499].form[1][1] = avx_float_module.vector
-    table[499].form[1][2] = avx_float_module.vector
-    table[499].form[1][3] = avx_float_module.vector
-    table[500].form[0][0] = avx_float_module.vector
-    table[500].form[0][1] = avx_float_module.vector
-    table[500].form[0][2] = avx_float_module.vector
-    table[500].form[0][3] = avx_float_module.vector
-    table[500].form[1][0] = avx_float_module.vector
-    table[500].form[1][1] = avx_float_module.vector
-    table[500].form[1][2] = avx_float_module.vector
-    table[500].form[1][3] = avx_float_module.vector
-    table[501].form[0][0] = avx_float_module.vector
-    table[501].form[0][1] = avx_float_module.vector
-    table[501].form[0][2] = avx_float_module.vector
-    table[501].form[0][3] = avx_float_module.vector
-    table[501].form[1][0] = avx_float_module.vector
-    table[501].form[1][1] = avx_float_module.vector
-    table[501].form[1][2] = avx_float_module.vector
-    table[501].form[1][3] = avx_float_module.vector
-    table[502].form[0][0] = avx_float_module.vector
-    table[502].form[0][1] = avx_float_module.vector
-    table[502].form[0][2] = avx_float_module.vector
-    table[502].form[0][3] = avx_float_module.vector
-    table[502].form[1][0] = avx_float_module.vector
-    table[502].form[1][1] = avx_float_module.vector
-    table[502].form[1][2] = avx_float_module.vector
-    table[502].form[1][3] = avx_float_module.vector
-    table[503].form[0][0] = avx_float_module.vector
-    table[503].form[0][1] = avx_float_module.vector
-    table[503].form[0][2] = avx_float_module.vector
-    table[503].form[0][3] = avx_float_module.vector
-    table[503].form[1][0] = avx_float_module.vector
-    table[503].form[1][1] = avx_float_module.vector
-    table[503].form[1][2] = avx_float_module.vector
-    table[503].form[1][3] = avx_float_module.vector
-    table[504].form[0][0] = avx_float_module.vector
-    table[504].form[0][1] = avx_float_module.vector
-    table[504].form[0][2] = avx_float_module.vector
-    table[504].form[0][3] = avx_float_module.vector
-    table[504].form[1][0] = avx_float_module.vector
-    table[504].form[1][1] = avx_float_module.vector
-    table[504].form[1][2] = avx_float_module.vector
-    table[504].form[1][3] = avx_float_module.vector
-    table[505].form[0][0] = avx_float_module.vector
-    table[505].form[0][1] = avx_float_module.vector
-    table[505].form[0][2] = avx_float_module.vector
-    table[505].form[0][3] = avx_float_module.vector
-    table[505].form[1][0] = avx_float_module.vector
-    table[505].form[1][1] = avx_float_module.vector
-    table[505].form[1][2] = avx_float_module.vector
-    table[505].form[1][3] = avx_float_module.vector
-    table[506].form[0][0] = avx_float_module.vector
-    table[506].form[0][1] = avx_float_module.vector
-    table[506].form[0][2] = avx_float_module.vector
-    table[506].form[0][3] = avx_float_module.vector
-    table[506].form[1][0] = avx_float_module.vector
-    table[506].form[1][1] = avx_float_module.vector
-    table[506].form[1][2] = avx_float_module.vector
-    table[506].form[1][3] = avx_float_module.vector
-    table[507].form[0][0] = avx_float_module.vector
-    table[507].form[0][1] = avx_float_module.vector
-    table[507].form[0][2] = avx_float_module.vector
-    table[507].form[0][3] = avx_float_module.vector
-    table[507].form[1][0] = avx_float_module.vector
-    table[507].form[1][1] = avx_float_module.vector
-    table[507].form[1][2] = avx_float_module.vector
-    table[507].form[1][3] = avx_float_module.vector
-    table[508].form[0][0] = avx_float_module.vector
-    table[508].form[0][1] = avx_float_module.vector
-    table[508].form[0][2] = avx_float_module.vector
-    table[508].form[0][3] = avx_float_module.vector
-    table[508].form[1][0] = avx_float_module.vector
-    table[508].form[1][1] = avx_float_module.vector
-    table[508].form[1][2] = avx_float_module.vector
-    table[508].form[1][3] = avx_float_module.vector
-    table[509].form[0][0] = avx_float_module.vector
-    table[509].form[0][1] = avx_float_module.vector
-    table[509].form[0][2] = avx_float_module.vector
-    table[509].form[0][3] = avx_float_module.vector
-    table[509].form[1][0] = avx_float_module.vector
-    table[509].form[1][1] = avx_float_module.vector
-    table[509].form[1][2] = avx_float_module.vector
-    table[509].form[1][3] = avx_float_module.vector
-    table[510].form[0][0] = avx_float_module.vector
-    table[510].form[0][1] = avx_float_module.vector
-    table[510].form[0][2] = avx_float_module.vector
-    table[510].form[0][3] = avx_float_module.vector
-    table[510].form[1][0] = avx_float_module.vector
-    table[510].form[1][1] = avx_float_module.vector
-    table[510].form[1][2] = avx_float_module.vector
-    table[510].form[1][3] = avx_float_module.vector
-    table[511].form[0][0] = avx_float_module.vector
-    table[511].form[0][1] = avx_float_module.vector
-    table[511].form[0][2] = avx_float_module.vector
-    table[511].form[0][3] = avx_float_module.vector
-    table[511].form[1][0] = avx_float_module.vector
-    table[511].form[1][1] = avx_float_module.vector
-    table[511].form[1][2] = avx_float_module.vector
-    table[511].form[1][3] = avx_float_module.vector
-    table[512].form[0][0] = avx_float_module.vector
-    table[512].form[0][1] = avx_float_module.vector
-    table[512].form[0][2] = avx_float_module.vector
-    table[512].form[0][3] = avx_float_module.vector
-    table[512].form[1][0] = avx_float_module.vector
-    table[512].form[1][1] = avx_float_module.vector
-    table[512].form[1][2] = avx_float_module.vector
-    table[512].form[1][3] = avx_float_module.vector
-    table[513].form[0][0] = avx_float_module.vector
-    table[513].form[0][1] = avx_float_module.vector
-    table[513].form[0][2] = avx_float_module.vector
-    table[513].form[0][3] = avx_float_module.vector
-    table[513].form[1][0] = avx_float_module.vector
-    table[513].form[1][1] = avx_float_module.vector
-    table[513].form[1][2] = avx_float_module.vector
-    table[513].form[1][3] = avx_float_module.vector
-    table[514].form[0][0] = avx_float_module.vector
-    table[514].form[0][1] = avx_float_module.vector
-    table[514].form[0][2] = avx_float_module.vector
-    table[514].form[0][3] = avx_float_module.vector
-    table[514].form[1][0] = avx_float_module.vector
-    table[514].form[1][1] = avx_float_module.vector
-    table[514].form[1][2] = avx_float_module.vector
-    table[514].form[1][3] = avx_float_module.vector
-    table[515].form[0][0] = avx_float_module.vector
-    table[515].form[0][1] = avx_float_module.vector
-    table[515].form[0][2] = avx_float_module.vector
-    table[515].form[0][3] = avx_float_module.vector
-    table[515].form[1][0] = avx_float_module.vector
-    table[515].form[1][1] = avx_float_module.vector
-    table[515].form[1][2] = avx_float_module.vector
-    table[515].form[1][3] = avx_float_module.vector
-    table[516].form[0][0] = avx_float_module.vector
-    table[516].form[0][1] = avx_float_module.vector
-    table[516].form[0][2] = avx_float_module.vector
-    table[516].form[0][3] = avx_float_module.vector
-    table[516].form[1][0] = avx_float_module.vector
-    table[516].form[1][1] = avx_float_module.vector
-    table[516].form[1][2] = avx_float_module.vector
-    table[516].form[1][3] = avx_float_module.vector
-    table[517].form[0][0] = avx_float_module.vector
-    table[517].form[0][1] = avx_float_module.vector
-    table[517].form[0][2] = avx_float_module.vector
-    table[517].form[0][3] = avx_float_module.vector
-    table[517].form[1][0] = avx_float_module.vector
-    table[517].form[1][1] = avx_float_module.vector
-    table[517].form[1][2] = avx_float_module.vector
-    table[517].form[1][3] = avx_float_module.vector
-    table[518].form[0][0] = avx_float_module.vector
-    table[518].form[0][1] = avx_float_module.vector
-    table[518].form[0][2] = avx_float_module.vector
-    table[518].form[0][3] = avx_float_module.vector
-    table[518].form[1][0] = avx_float_module.vector
-    table[518].form[1][1] = avx_float_module.vector
-    table[518].form[1][2] = avx_float_module.vector
-    table[518].form[1][3] = avx_float_module.vector
-    table[519].form[0][0] = avx_float_module.vector
-    table[519].form[0][1] = avx_float_module.vector
-    table[519].form[0][2] = avx_float_module.vector
-    table[519].form[0][3] = avx_float_module.vector
-    table[519].form[1][0] = avx_float_module.vector
-    table[519].form[1][1] = avx_float_module.vector
-    table[519].form[1][2] = avx_float_module.vector
-    table[519].form[1][3] = avx_float_module.vector
-    table[520].form[0][0] = avx_float_module.vector
-    table[520].form[0][1] = avx_float_module.vector
-    table[520].form[0][2] = avx_float_module.vector
-    table[520].form[0][3] = avx_float_module.vector
-    table[520].form[1][0] = avx_float_module.vector
-    table[520].form[1][1] = avx_float_module.vector
-    table[520].form[1][2] = avx_float_module.vector
-    table[520].form[1][3] = avx_float_module.vector
-    table[521].form[0][0] = avx_float_module.vector
-    table[521].form[0][1] = avx_float_module.vector
-    table[521].form[0][2] = avx_float_module.vector
-    table[521].form[0][3] = avx_float_module.vector
-    table[521].form[1][0] = avx_float_module.vector
-    table[521].form[1][1] = avx_float_module.vector
-    table[521].form[1][2] = avx_float_module.vector
-    table[521].form[1][3] = avx_float_module.vector
-    table[522].form[0][0] = avx_float_module.vector
-    table[522].form[0][1] = avx_float_module.vector
-    table[522].form[0][2] = avx_float_module.vector
-    table[522].form[0][3] = avx_float_module.vector
-    table[522].form[1][0] = avx_float_module.vector
-    table[522].form[1][1] = avx_float_module.vector
-    table[522].form[1][2] = avx_float_module.vector
-    table[522].form[1][3] = avx_float_module.vector
-    table[523].form[0][0] = avx_float_module.vector
-    table[523].form[0][1] = avx_float_module.vector
-    table[523].form[0][2] = avx_float_module.vector
-    table[523].form[0][3] = avx_float_module.vector
-    table[523].form[1][0] = avx_float_module.vector
-    table[523].form[1][1] = avx_float_module.vector
-    table[523].form[1][2] = avx_float_module.vector
-    table[523].form[1][3] = avx_float_module.vector
-    table[524].form[0][0] = avx_float_module.vector
-    table[524].form[0][1] = avx_float_module.vector
-    table[524].form[0][2] = avx_float_module.vector
-    table[524].form[0][3] = avx_float_module.vector
-    table[524].form[1][0] = avx_float_module.vector
-    table[524].form[1][1] = avx_float_module.vector
-    table[524].form[1][2] = avx_float_module.vector
-    table[524].form[1][3] = avx_float_module.vector
-    table[525].form[0][0] = avx_float_module.vector
-    table[525].form[0][1] = avx_float_module.vector
-    table[525].form[0][2] = avx_float_module.vector
-    table[525].form[0][3] = avx_float_module.vector
-    table[525].form[1][0] = avx_float_module.vector
-    table[525].form[1][1] = avx_float_module.vector
-    table[525].form[1][2] = avx_float_module.vector
-    table[525].form[1][3] = avx_float_module.vector
-    table[526].form[0][0] = avx_float_module.vector
-    table[526].form[0][1] = avx_float_module.vector
-    table[526].form[0][2] = avx_float_module.vector
-    table[526].form[0][3] = avx_float_module.vector
-    table[526].form[1][0] = avx_float_module.vector
-    table[526].form[1][1] = avx_float_module.vector
-    table[526].form[1][2] = avx_float_module.vector
-    table[526].form[1][3] = avx_float_module.vector
-    table[527].form[0][0] = avx_float_module.vector
-    table[527].form[0][1] = avx_float_module.vector
-    table[527].form[0][2] = avx_float_module.vector
-    table[527].form[0][3] = avx_float_module.vector
-    table[527].form[1][0] = avx_float_module.vector
-    table[527].form[1][1] = avx_float_module.vector
-    table[527].form[1][2] = avx_float_module.vector
-    table[527].form[1][3] = avx_float_module.vector
-    table[528].form[0][0] = avx_float_module.vector
-    table[528].form[0][1] = avx_float_module.vector
-    table[528].form[0][2] = avx_float_module.vector
-    table[528].form[0][3] = avx_float_module.vector
-    table[528].form[1][0] = avx_float_module.vector
-    table[528].form[1][1] = avx_float_module.vector
-    table[528].form[1][2] = avx_float_module.vector
-    table[528].form[1][3] = avx_float_module.vector
-    table[529].form[0][0] = avx_float_module.vector
-    table[529].form[0][1] = avx_float_module.vector
-    table[529].form[0][2] = avx_float_module.vector
-    table[529].form[0][3] = avx_float_module.vector
-    table[529].form[1][0] = avx_float_module.vector
-    table[529].form[1][1] = avx_float_module.vector
-    table[529].form[1][2] = avx_float_module.vector
-    table[529].form[1][3] = avx_float_module.vector
-    table[530].form[0][0] = avx_float_module.vector
-    table[530].form[0][1] = avx_float_module.vector
-    table[530].form[0][2] = avx_float_module.vector
-    table[530].form[0][3] = avx_float_module.vector
-    table[530].form[1][0] = avx_float_module.vector
-    table[530].form[1][1] = avx_float_module.vector
-    table[530].form[1][2] = avx_float_module.vector
-    table[530].form[1][3] = avx_float_module.vector
-    table[531].form[0][0] = avx_float_module.vector
-    table[531].form[0][1] = avx_float_module.vector
-    table[531].form[0][2] = avx_float_module.vector
-    table[531].form[0][3] = avx_float_module.vector
-    table[531].form[1][0] = avx_float_module.vector
-    table[531].form[1][1] = avx_float_module.vector
-    table[531].form[1][2] = avx_float_module.vector
-    table[531].form[1][3] = avx_float_module.vector
-    table[532].form[0][0] = avx_float_module.vector
-    table[532].form[0][1] = avx_float_module.vector
-    table[532].form[0][2] = avx_float_module.vector
-    table[532].form[0][3] = avx_float_module.vector
-    table[532].form[1][0] = avx_float_module.vector
-    table[532].form[1][1] = avx_float_module.vector
-    table[532].form[1][2] = avx_float_module.vector
-    table[532].form[1][3] = avx_float_module.vector
-    table[533].form[0][0] = avx_float_module.vector
-    table[533].form[0][1] = avx_float_module.vector
-    table[533].form[0][2] = avx_float_module.vector
-    table[533].form[0][3] = avx_float_module.vector
-    table[533].form[1][0] = avx_float_module.vector
-    table[533].form[1][1] = avx_float_module.vector
-    table[533].form[1][2] = avx_float_module.vector
-    table[533].form[1][3] = avx_float_module.vector
-    table[534].form[0][0] = avx_float_module.vector
-    table[534].form[0][1] = avx_float_module.vector
-    table[534].form[0][2] = avx_float_module.vector
-    table[534].form[0][3] = avx_float_module.vector
-    table[534].form[1][0] = avx_float_module.vector
-    table[534].form[1][1] = avx_float_module.vector
+    set_all(table[1012].form[0], avx_float_module.vector)
+    set_all(table[1012].form[1], avx_float_module.vector)
+    set_all(table[1013].form[0], avx_float_module.vector)
+    set_all(table[1013].form[1], avx_float_module.vector)
+    set_all(table[1014].form[0], avx_float_module.vector)
+    set_all(table[1014].form[1], avx_float_module.vector)
+    set_all(table[1015].form[0], avx_float_module.vector)
+    set_all(table[1015].form[1], avx_float_module.vector)
+    set_all(table[1016].form[0], avx_float_module.vector)
+    set_all(table[1016].form[1], avx_float_module.vector)
+    set_all(table[1017].form[0], avx_float_module.vector)
+    set_all(table[1017].form[1], avx_float_module.vector)
+    set_all(table[1018].form[0], avx_float_module.vector)
+    set_all(table[1018].form[1], avx_float_module.vector)
+    set_all(table[1019].form[0], avx_float_module.vector)
+    set_all(table[1019].form[1], avx_float_module.vector)
+    set_all(table[1020].form[0], avx_float_module.vector)
+    set_all(table[1020].form[1], avx_float_module.vector)
+    set_all(table[1021].form[0], avx_float_module.vector)
+    set_all(table[1021].form[1], avx_float_module.vector)
+    set_all(table[1022].form[0], avx_float_module.vector)
+    set_all(table[1022].form[1], avx_float_module.vector)
+    set_all(table[1023].form[0], avx_float_module.vector)
+    set_all(table[1023].form[1], avx_float_module.vector)
+    set_all(table[1024].form[0], avx_float_module.vector)
+    set_all(table[1024].form[1], avx_float_module.vector)
+    set_all(table[1025].form[0], avx_float_module.vector)
+    set_all(table[1025].form[1], avx_float_module.vector)
+    set_all(table[1026].form[0], avx_float_module.vector)
+    set_all(table[1026].form[1], avx_float_module.vector)
+    set_all(table[1027].form[0], avx_float_module.vector)
+    set_all(table[1027].form[1], avx_float_module.vector)
+    set_all(table[1028].form[0], avx_float_module.vector)
+    set_all(table[1028].form[1], avx_float_module.vector)
+    set_all(table[1029].form[0], avx_float_module.vector)
+    set_all(table[1029].form[1], avx_float_module.vector)
+    set_all(table[1030].form[0], avx_float_module.vector)
+    set_all(table[1030].form[1], avx_float_module.vector)
+    set_all(table[1031].form[0], avx_float_module.vector)
+    set_all(table[1031].form[1], avx_float_module.vector)
+    set_all(table[1032].form[0], avx_float_module.vector)
+    set_all(table[1032].form[1], avx_float_module.vector)
+    set_all(table[1033].form[0], avx_float_module.vector)
+    set_all(table[1033].form[1], avx_float_module.vector)
+    set_all(table[1034].form[0], avx_float_module.vector)
+    set_all(table[1034].form[1], avx_float_module.vector)
+    set_all(table[1035].form[0], avx_float_module.vector)
+    set_all(table[1035].form[1], avx_float_module.vector)
+    set_all(table[1036].form[0], avx_float_module.vector)
+    set_all(table[1036].form[1], avx_float_module.vector)
+    set_all(table[1037].form[0], avx_float_module.vector)
+    set_all(table[1037].form[1], avx_float_module.vector)
+    set_all(table[1038].form[0], avx_float_module.vector)
+    set_all(table[1038].form[1], avx_float_module.vector)
+    set_all(table[1039].form[0], avx_float_module.vector)
+    set_all(table[1039].form[1], avx_float_module.vector)
+    set_all(table[1040].form[0], avx_float_module.vector)
+    set_all(table[1040].form[1], avx_float_module.vector)
+    set_all(table[1041].form[0], avx_float_module.vector)
+    set_all(table[1041].form[1], avx_float_module.vector)
+    set_all(table[1042].form[0], avx_float_module.vector)
+    set_all(table[1042].form[1], avx_float_module.vector)
+    set_all(table[1043].form[0], avx_float_module.vector)
+    set_all(table[1043].form[1], avx_float_module.vector)
+    set_all(table[1044].form[0], avx_float_module.vector)
+    set_all(table[1044].form[1], avx_float_module.vector)
+    set_all(table[1045].form[0], avx_float_module.vector)
+    set_all(table[1045].form[1], avx_float_module.vector)
+    set_all(table[1046].form[0], avx_float_module.vector)
+    set_all(table[1046].form[1], avx_float_module.vector)
+    set_all(table[1047].form[0], avx_float_module.vector)
+    set_all(table[1047].form[1], avx_float_module.vector)
+    set_all(table[1048].form[0], avx_float_module.vector)
+    set_all(table[1048].form[1], avx_float_module.vector)
+    set_all(table[1049].form[0], avx_float_module.vector)
+    set_all(table[1049].form[1], avx_float_module.vector)
+    set_all(table[1050].form[0], avx_float_module.vector)
+    set_all(table[1050].form[1], avx_float_module.vector)
+    set_all(table[1051].form[0], avx_float_module.vector)
+    set_all(table[1051].form[1], avx_float_module.vector)
+    set_all(table[1052].form[0], avx_float_module.vector)
+    set_all(table[1052].form[1], avx_float_module.vector)
+    set_all(table[1053].form[0], avx_float_module.vector)
+    set_all(table[1053].form[1], avx_float_module.vector)
+    set_all(table[1054].form[0], avx_float_module.vector)
+    set_all(table[1054].form[1], avx_float_module.vector)
+    set_all(table[1055].form[0], avx_float_module.vector)
+    set_all(table[1055].form[1], avx_float_module.vector)
+    set_all(table[1056].form[0], avx_float_module.vector)
+    set_all(table[1056].form[1], avx_float_module.vector)
+    set_all(table[1057].form[0], avx_float_module.vector)
+    set_all(table[1057].form[1], avx_float_module.vector)
+    set_all(table[1058].form[0], avx_float_module.vector)
+    set_all(table[1058].form[1], avx_float_module.vector)
+    set_all(table[1059].form[0], avx_float_module.vector)
+    set_all(table[1059].form[1], avx_float_module.vector)
+    set_all(table[1060].form[0], avx_float_module.vector)
+    set_all(table[1060].form[1], avx_float_module.vector)
+    set_all(table[1061].form[0], avx_float_module.vector)
+    set_all(table[1061].form[1], avx_float_module.vector)
+    set_all(table[1062].form[0], avx_float_module.vector)
+    set_all(table[1062].form[1], avx_float_module.vector)
+    set_all(table[1063].form[0], avx_float_module.vector)
+    set_all(table[1063].form[1], avx_float_module.vector)
+    set_all(table[1064].form[0], avx_float_module.vector)
+    set_all(table[1064].form[1], avx_float_module.vector)
+    set_all(table[1065].form[0], avx_float_module.vector)
+    set_all(table[1065].form[1], avx_float_module.vector)
+    set_all(table[1066].form[0], avx_float_module.vector)
+    set_all(table[1066].form[1], avx_float_module.vector)
+    set_all(table[1067].form[0], avx_float_module.vector)
+    set_all(table[1067].form[1], avx_float_module.vector)
+    set_all(table[1068].form[0], avx_float_module.vector)
+    set_all(table[1068].form[1], avx_float_module.vector)
+    set_all(table[1069].form[0], avx_float_module.vector)
+    set_all(table[1069].form[1], avx_float_module.vector)
+    set_all(table[1070].form[0], avx_float_module.vector)
+    set_all(table[1070].form[1], avx_float_module.vector)
+    set_all(table[1071].form[0], avx_float_module.vector)
+    set_all(table[1071].form[1], avx_float_module.vector)
+    set_all(table[1072].form[0], avx_float_module.vector)
+    set_all(table[1072].form[1], avx_float_module.vector)
+    set_all(table[1073].form[0], avx_float_module.vector)
+    set_all(table[1073].form[1], avx_float_module.vector)
+    set_all(table[1074].form[0], avx_float_module.vector)
+    set_all(table[1074].form[1], avx_float_module.vector)
+    set_all(table[1075].form[0], avx_float_module.vector)
+    set_all(table[1075].form[1], avx_float_module.vector)
+    set_all(table[1076].form[0], avx_float_module.vector)
+    set_all(table[1076].form[1], avx_float_module.vector)
+    set_all(table[1077].form[0], avx_float_module.vector)
+    set_all(table[1077].form[1], avx_float_module.vector)
+    set_all(table[1078].form[0], avx_float_module.vector)
+    set_all(table[1078].form[1], avx_float_module.vector)
+    set_all(table[1079].form[0], avx_module.vector)
+    set_all(table[1079].form[1], avx_module.vector)
+    set_all(table[1080].form[0], avx_module.vector)
+    set_all(table[1080].form[1], avx_module.vector)
+    set_all(table[1081].form[0], avx_float_module.vector)
+    set_all(table[1081].form[1], avx_float_module.vector)
+    set_all(table[1082].form[0], avx_module.vector)
+    set_all(table[1082].form[1], avx_module.vector)
+    set_all(table[1083].form[0], avx_module.vector)
+    set_all(table[1083].form[1], avx_module.vector)
+    set_all(table[1084].form[0], avx_module.vector)
+    set_all(table[1084].form[1], avx_module.vector)
+    set_all(table[1085].form[0], avx_module.vector)
+    set_all(table[1085].form[1], avx_module.vector)
+    set_all(table[1086].form[0], avx_module.vector)
+    set_all(table[1086].form[1], avx_module.vector)
+    set_all(table[1087].form[0], avx_module.vector)
+    set_all(table[1087].form[1], avx_module.vector)
+    set_all(table[1088].form[0], avx_module.vector)
+    set_all(table[1088].form[1], avx_module.vector)
+    set_all(table[1089].form[0], avx_module.vector)
+    set_all(table[1089].form[1], avx_module.vector)
+    set_all(table[1090].form[0], avx_module.vector)
+    set_all(table[1090].form[1], avx_module.vector)
+    set_all(table[1091].form[0], avx_module.vector)
+    set_all(table[1091].form[1], avx_module.vector)
+    set_all(table[1092].form[0], avx_module.vector)
+    set_all(table[1092].form[1], avx_module.vector)
+    set_all(table[1093].form[0], avx_module.vector)
+    set_all(table[1093].form[1], avx_module.vector)
+    set_all(table[1094].form[0], avx_module.vector)
+    set_all(table[1094].form[1], avx_module.vector)
+    set_all(table[1095].form[0], avx_module.vector)
+    set_all(table[1095].form[1], avx_module.vector)
+    set_all(table[1096].form[0], avx_module.vector)
+    set_all(table[1096].form[1], avx_module.vector)
+    set_all(table[1097].form[0], avx_module.vector)
+    set_all(table[1097].form[1], avx_module.vector)
+    set_all(table[1098].form[0], avx_module.vector)
+    set_all(table[1098].form[1], avx_module.vector)
+    set_all(table[1099].form[0], avx_module.vector)
+    set_all(table[1099].form[1], avx_module.vector)
+    set_all(table[1100].form[0], avx_module.vector)
+    set_all(table[1100].form[1], avx_module.vector)
+    set_all(table[1101].form[0], avx_module.vector)
+    set_all(table[1101].form[1], avx_module.vector)
+    set_all(table[1102].form[0], avx_module.vector)
+    set_all(table[1102].form[1], avx_module.vector)
+    set_all(table[1103].form[0], avx_module.vector)
+    set_all(table[1103].form[1], avx_module.vector)
+    set_all(table[1104].form[0], avx_module.vector)
+    set_all(table[1104].form[1], avx_module.vector)
+    set_all(table[1105].form[0], avx_module.vector)
+    set_all(table[1105].form[1], avx_module.vector)
+    set_all(table[1106].form[0], avx_module.vector)
+    set_all(table[1106].form[1], avx_module.vector)
+    set_all(table[1107].form[0], avx_module.vector)
+    set_all(table[1107].form[1], avx_module.vector)
+    set_all(table[1108].form[0], avx_module.vector)
+    set_all(table[1108].form[1], avx_module.vector)
+    set_all(table[1109].form[0], avx_module.vector)
+    set_all(table[1109].form[1], avx_module.vector)
+    set_all(table[1110].form[0], avx_module.vector)
+    set_all(table[1110].form[1], avx_module.vector)
+    set_all(table[1111].form[0], avx_module.vector)
+    set_all(table[1111].form[1], avx_module.vector)
+    set_all(table[1112].form[0], avx_module.vector)
+    set_all(table[1112].form[1], avx_module.vector)
+    set_all(table[1113].form[0], avx_module.vector)
+    set_all(table[1113].form[1], avx_module.vector)
+    set_all(table[1114].form[0], avx_module.vector)
+    set_all(table[1114].form[1], avx_module.vector)
+    set_all(table[1115].form[0], avx_module.vector)
+    set_all(table[1115].form[1], avx_module.vector)
+    set_all(table[1116].form[0], avx_module.vector)
+    set_all(table[1116].form[1], avx_module.vector)
+    set_all(table[1117].form[0], avx_module.vector)
+    set_all(table[1117].form[1], avx_module.vector)
+    set_all(table[1118].form[0], avx_module.vector)
+    set_all(table[1118].form[1], avx_module.vector)
+    set_all(table[1119].form[0], avx_module.vector)
+    set_all(table[1119].form[1], avx_module.vector)
+    set_all(table[1120].form[0], avx_module.vector)
+    set_all(table[1120].form[1], avx_module.vector)
+    set_all(table[1121].form[0], avx_module.vector)
+    set_all(table[1121].form[1], avx_module.vector)
+    set_all(table[1122].form[0], avx_module.vector)
+    set_all(table[1122].form[1], avx_module.vector)
+    set_all(table[1123].form[0], avx_module.vector)
+    set_all(table[1123].form[1], avx_module.vector)
+    set_all(table[1124].form[0], avx_module.vector)
+    set_all(table[1124].form[1], avx_module.vector)
+    set_all(table[1125].form[0], avx_module.vector)
+    set_all(table[1125].form[1], avx_module.vector)
+    set_all(table[1126].form[0], avx_module.vector)
+    set_all(table[1126].form[1], avx_module.vector)
+    set_all(table[1127].form[0], avx_module.vector)
+    set_all(table[1127].form[1], avx_module.vector)
+    set_all(table[1128].form[0], avx_module.vector)
+    set_all(table[1128].form[1], avx_module.vector)
+    set_all(table[1129].form[0], avx_module.vector)
+    set_all(table[1129].form[1], avx_module.vector)
+    set_all(table[1130].form[0], avx_module.vector)
+    set_all(table[1130].form[1], avx_module.vector)
+    set_all(table[1131].form[0], avx_module.vector)
+    set_all(table[1131].form[1], avx_module.vector)
+    set_all(table[1132].form[0], avx_module.vector)
+    set_all(table[1132].form[1], avx_module.vector)
+    set_all(table[1133].form[0], avx_module.vector)
+    set_all(table[1133].form[1], avx_module.vector)
+    set_all(table[1134].form[0], avx_module.vector)
+    set_all(table[1134].form[1], avx_module.vector)
+    set_all(table[1135].form[0], avx_module.vector)
+    set_all(table[1135].form[1], avx_module.vector)
+    set_all(table[1136].form[0], avx_module.vector)
+    set_all(table[1136].form[1], avx_module.vector)
+    set_all(table[1137].form[0], avx_module.vector)
+    set_all(table[1137].form[1], avx_module.vector)
+    set_all(table[1138].form[0], avx_module.vector)
+    set_all(table[1138].form[1], avx_module.vector)
+    set_all(table[1139].form[0], avx_module.vector)
+    set_all(table[1139].form[1], avx_module.vector)
+    set_all(table[1140].form[0], avx_module.vector)
+    set_all(table[1140].form[1], avx_module.vector)
+    set_all(table[1141].form[0], avx_module.vector)
+    set_all(table[1141].form[1], avx_module.vector)
+    set_all(table[1142].form[0], avx_module.vector)
+    set_all(table[1142].form[1], avx_module.vector)
+    set_all(table[1143].form[0], avx_module.vector)
+    set_all(table[1143].form[1], avx_module.vector)
+    set_all(table[1144].form[0], avx_module.vector)
+    set_all(table[1144].form[1], avx_module.vector)
+    set_all(table[1145].form[0], avx_module.vector)
+    set_all(table[1145].form[1], avx_module.vector)
+    set_all(table[1146].form[0], avx_module.vector)
+    set_all(table[1146].form[1], avx_module.vector)
+    set_all(table[1147].form[0], avx_module.vector)
+    set_all(table[1147].form[1], avx_module.vector)
+    set_all(table[1148].form[0], avx_module.vector)
+    set_all(table[1148].form[1], avx_module.vector)
+    set_all(table[1149].form[0], avx_module.vector)
+    set_all(table[1149].form[1], avx_module.vector)
+    set_all(table[1150].form[0], avx_module.vector)
+    set_all(table[1150].form[1], avx_module.vector)
+    set_all(table[1151].form[0], avx_module.vector)
+    set_all(table[1151].form[1], avx_module.vector)
+    set_all(table[1152].form[0], avx_module.vector)
+    set_all(table[1152].form[1], avx_module.vector)
+    set_all(table[1153].form[0], avx_module.vector)
+    set_all(table[1153].form[1], avx_module.vector)
+    set_all(table[1154].form[0], avx_module.vector)
+    set_all(table[1154].form[1], avx_module.vector)
+    set_all(table[1155].form[0], avx_module.vector)
+    set_all(table[1155].form[1], avx_module.vector)
+    set_all(table[1156].form[0], avx_module.vector)
+    set_all(table[1156].form[1], avx_module.vector)
+    set_all(table[1157].form[0], avx_module.vector)
+    set_all(table[1157].form[1], avx_module.vector)
+    set_all(table[1158].form[0], avx_module.vector)
+    set_all(table[1158].form[1], avx_module.vector)
+    set_all(table[1159].form[0], avx_module.vector)
+    set_all(table[1159].form[1], avx_module.vector)
+    set_all(table[1160].form[0], avx_module.vector)
+    set_all(table[1160].form[1], avx_module.vector)
+    set_all(table[1161].form[0], avx_module.vector)
+    set_all(table[1161].form[1], avx_module.vector)
+    set_all(table[1162].form[0], avx_module.vector)
+    set_all(table[1162].form[1], avx_module.vector)
+    set_all(table[1163].form[0], avx_module.vector)
+    set_all(table[1163].form[1], avx_module.vector)
+    set_all(table[1164].form[0], avx_module.vector)
+    set_all(table[1164].form[1], avx_module.vector)
+    set_all(table[1165].form[0], avx_module.vector)
+    set_all(table[1165].form[1], avx_module.vector)
+    set_all(table[1166].form[0], avx_module.vector)
+    set_all(table[1166].form[1], avx_module.vector)
+    set_all(table[1167].form[0], avx_module.vector)
+    set_all(table[1167].form[1], avx_module.vector)
+    set_all(table[1168].form[0], avx_module.vector)
+    set_all(table[1168].form[1], avx_module.vector)
+    set_all(table[1169].form[0], avx_module.vector)
+    set_all(table[1169].form[1], avx_module.vector)
+    set_all(table[1170].form[0], avx_module.vector)
+    set_all(table[1170].form[1], avx_module.vector)
+    set_all(table[1171].form[0], avx_module.vector)
+    set_all(table[1171].form[1], avx_module.vector)
+    set_all(table[1172].form[0], avx_module.vector)
+    set_all(table[1172].form[1], avx_module.vector)
+    set_all(table[1173].form[0], avx_module.vector)
+    set_all(table[1173].form[1], avx_module.vector)
+    set_all(table[1174].form[0], avx_module.vector)
+    set_all(table[1174].form[1], avx_module.vector)
+    set_all(table[1175].form[0], avx_module.vector)
+    set_all(table[1175].form[1], avx_module.vector)
+    set_all(table[1176].form[0], avx_module.vector)
+    set_all(table[1176].form[1], avx_module.vector)
+    set_all(table[1177].form[0], avx_module.vector)
+    set_all(table[1177].form[1], avx_module.vector)
+    set_all(table[1178].form[0], avx_module.vector)
+    set_all(table[1178].form[1], avx_module.vector)
+    set_all(table[1179].form[0], avx_module.vector)
+    set_all(table[1179].form[1], avx_module.vector)
+    set_all(table[1180].form[0], avx_module.vector)
+    set_all(table[1180].form[1], avx_module.vector)
+    set_all(table[1181].form[0], avx_module.vector)
+    set_all(table[1181].form[1], avx_module.vector)
+    set_all(table[1182].form[0], avx_module.vector)
+    set_all(table[1182].form[1], avx_module.vector)
+    set_all(table[1183].form[0], avx_module.vector)
+    set_all(table[1183].form[1], avx_module.vector)
+    set_all(table[1184].form[0], avx_module.vector)
+    set_all(table[1184].form[1], avx_module.vector)
+    set_all(table[1185].form[0], avx_module.vector)
+    set_all(table[1185].form[1], avx_module.vector)
+    set_all(table[1186].form[0], avx_module.vector)
+    set_all(table[1186].form[1], avx_module.vector)
+    set_all(table[1187].form[0], avx_module.vector)
+    set_all(table[1187].form[1], avx_module.vector)
+    set_all(table[1188].form[0], avx_module.vector)
+    set_all(table[1188].form[1], avx_module.vector)
+    set_all(table[1189].form[0], avx_module.vector)
+    set_all(table[1189].form[1], avx_module.vector)
+    set_all(table[1190].form[0], avx_module.vector)
+    set_all(table[1190].form[1], avx_module.vector)
+    set_all(table[1191].form[0], avx_module.vector)
+    set_all(table[1191].form[1], avx_module.vector)
+    set_all(table[1192].form[0], avx_module.vector)
+    set_all(table[1192].form[1], avx_module.vector)
+    set_all(table[1193].form[0], avx_module.vector)
+    set_all(table[1193].form[1], avx_module.vector)
+    set_all(table[1194].form[0], avx_module.vector)
+    set_all(table[1194].form[1], avx_module.vector)
+    set_all(table[1195].form[0], avx_module.vector)
+    set_all(table[1195].form[1], avx_module.vector)
+    set_all(table[1196].form[0], avx_module.vector)
+    set_all(table[1196].form[1], avx_module.vector)
+    set_all(table[1197].form[0], avx_module.vector)
+    set_all(table[1197].form[1], avx_module.vector)
+    set_all(table[1198].form[0], avx_module.vector)
+    set_all(table[1198].form[1], avx_module.vector)
+    set_all(table[1199].form[0], avx_module.vector)
+    set_all(table[1199].form[1], avx_module.vector)
+    set_all(table[1200].form[0], avx_module.vector)
+    set_all(table[1200].form[1], avx_module.vector)
+    set_all(table[1201].form[0], avx_module.vector)
+    set_all(table[1201].form[1], avx_module.vector)
+    set_all(table[1202].form[0], avx_module.vector)
+    set_all(table[1202].form[1], avx_module.vector)
+    set_all(table[1203].form[0], avx_module.vector)
+    set_all(table[1203].form[1], avx_module.vector)
+    set_all(table[1204].form[0], avx_module.vector)
+    set_all(table[1204].form[1], avx_module.vector)
+    set_all(table[1205].form[0], avx_module.vector)
+    set_all(table[1205].form[1], avx_module.vector)
+    set_all(table[1206].form[0], avx_module.vector)
+    set_all(table[1206].form[1], avx_module.vector)
+    set_all(table[1207].form[0], avx_module.vector)
+    set_all(table[1207].form[1], avx_module.vector)
+    set_all(table[1208].form[0], avx_module.vector)
+    set_all(table[1208].form[1], avx_module.vector)
+    set_all(table[1209].form[0], avx_module.vector)
+    set_all(table[1209].form[1], avx_module.vector)
+    set_all(table[1210].form[0], avx_module.vector)
+    set_all(table[1210].form[1], avx_module.vector)
+    set_all(table[1211].form[0], avx_module.vector)
+    set_all(table[1211].form[1], avx_module.vector)
 
 
 @cython.cfunc
 @cython.exceptval(check=False)
 def fill_7(table: HandlerSetP) -> cython.void:
-    table[534].form[1][2] = avx_float_module.vector
-    table[534].form[1][3] = avx_float_module.vector
-    table[535].form[0][0] = avx_float_module.vector
-    table[535].form[0][1] = avx_float_module.vector
-    table[535].form[0][2] = avx_float_module.vector
-    table[535].form[0][3] = avx_float_module.vector
-    table[535].form[1][0] = avx_float_module.vector
-    table[535].form[1][1] = avx_float_module.vector
-    table[535].form[1][2] = avx_float_module.vector
-    table[535].form[1][3] = avx_float_module.vector
-    table[536].form[0][0] = avx_float_module.vector
-    table[536].form[0][1] = avx_float_module.vector
-    table[536].form[0][2] = avx_float_module.vector
-    table[536].form[0][3] = avx_float_module.vector
-    table[536].form[1][0] = avx_float_module.vector
-    table[536].form[1][1] = avx_float_module.vector
-    table[536].form[1][2] = avx_float_module.vector
-    table[536].form[1][3] = avx_float_module.vector
-    table[537].form[0][0] = avx_float_module.vector
-    table[537].form[0][1] = avx_float_module.vector
-    table[537].form[0][2] = avx_float_module.vector
-    table[537].form[0][3] = avx_float_module.vector
-    table[537].form[1][0] = avx_float_module.vector
-    table[537].form[1][1] = avx_float_module.vector
-    table[537].form[1][2] = avx_float_module.vector
-    table[537].form[1][3] = avx_float_module.vector
-    table[538].form[0][0] = avx_float_module.vector
-    table[538].form[0][1] = avx_float_module.vector
-    table[538].form[0][2] = avx_float_module.vector
-    table[538].form[0][3] = avx_float_module.vector
-    table[538].form[1][0] = avx_float_module.vector
-    table[538].form[1][1] = avx_float_module.vector
-    table[538].form[1][2] = avx_float_module.vector
-    table[538].form[1][3] = avx_float_module.vector
-    table[539].form[0][0] = avx_float_module.vector
-    table[539].form[0][1] = avx_float_module.vector
-    table[539].form[0][2] = avx_float_module.vector
-    table[539].form[0][3] = avx_float_module.vector
-    table[539].form[1][0] = avx_float_module.vector
-    table[539].form[1][1] = avx_float_module.vector
-    table[539].form[1][2] = avx_float_module.vector
-    table[539].form[1][3] = avx_float_module.vector
-    table[540].form[0][0] = avx_float_module.vector
-    table[540].form[0][1] = avx_float_module.vector
-    table[540].form[0][2] = avx_float_module.vector
-    table[540].form[0][3] = avx_float_module.vector
-    table[540].form[1][0] = avx_float_module.vector
-    table[540].form[1][1] = avx_float_module.vector
-    table[540].form[1][2] = avx_float_module.vector
-    table[540].form[1][3] = avx_float_module.vector
-    table[541].form[0][0] = avx_float_module.vector
-    table[541].form[0][1] = avx_float_module.vector
-    table[541].form[0][2] = avx_float_module.vector
-    table[541].form[0][3] = avx_float_module.vector
-    table[541].form[1][0] = avx_float_module.vector
-    table[541].form[1][1] = avx_float_module.vector
-    table[541].form[1][2] = avx_float_module.vector
-    table[541].form[1][3] = avx_float_module.vector
-    table[542].form[0][0] = avx_float_module.vector
-    table[542].form[0][1] = avx_float_module.vector
-    table[542].form[0][2] = avx_float_module.vector
-    table[542].form[0][3] = avx_float_module.vector
-    table[542].form[1][0] = avx_float_module.vector
-    table[542].form[1][1] = avx_float_module.vector
-    table[542].form[1][2] = avx_float_module.vector
-    table[542].form[1][3] = avx_float_module.vector
-    table[543].form[0][0] = avx_float_module.vector
-    table[543].form[0][1] = avx_float_module.vector
-    table[543].form[0][2] = avx_float_module.vector
-    table[543].form[0][3] = avx_float_module.vector
-    table[543].form[1][0] = avx_float_module.vector
-    table[543].form[1][1] = avx_float_module.vector
-    table[543].form[1][2] = avx_float_module.vector
-    table[543].form[1][3] = avx_float_module.vector
-    table[544].form[0][0] = avx_float_module.vector
-    table[544].form[0][1] = avx_float_module.vector
-    table[544].form[0][2] = avx_float_module.vector
-    table[544].form[0][3] = avx_float_module.vector
-    table[544].form[1][0] = avx_float_module.vector
-    table[544].form[1][1] = avx_float_module.vector
-    table[544].form[1][2] = avx_float_module.vector
-    table[544].form[1][3] = avx_float_module.vector
-    table[545].form[0][0] = avx_float_module.vector
-    table[545].form[0][1] = avx_float_module.vector
-    table[545].form[0][2] = avx_float_module.vector
-    table[545].form[0][3] = avx_float_module.vector
-    table[545].form[1][0] = avx_float_module.vector
-    table[545].form[1][1] = avx_float_module.vector
-    table[545].form[1][2] = avx_float_module.vector
-    table[545].form[1][3] = avx_float_module.vector
-    table[546].form[0][0] = avx_float_module.vector
-    table[546].form[0][1] = avx_float_module.vector
-    table[546].form[0][2] = avx_float_module.vector
-    table[546].form[0][3] = avx_float_module.vector
-    table[546].form[1][0] = avx_float_module.vector
-    table[546].form[1][1] = avx_float_module.vector
-    table[546].form[1][2] = avx_float_module.vector
-    table[546].form[1][3] = avx_float_module.vector
-    table[547].form[0][0] = avx_float_module.vector
-    table[547].form[0][1] = avx_float_module.vector
-    table[547].form[0][2] = avx_float_module.vector
-    table[547].form[0][3] = avx_float_module.vector
-    table[547].form[1][0] = avx_float_module.vector
-    table[547].form[1][1] = avx_float_module.vector
-    table[547].form[1][2] = avx_float_module.vector
-    table[547].form[1][3] = avx_float_module.vector
-    table[548].form[0][0] = avx_float_module.vector
-    table[548].form[0][1] = avx_float_module.vector
-    table[548].form[0][2] = avx_float_module.vector
-    table[548].form[0][3] = avx_float_module.vector
-    table[548].form[1][0] = avx_float_module.vector
-    table[548].form[1][1] = avx_float_module.vector
-    table[548].form[1][2] = avx_float_module.vector
-    table[548].form[1][3] = avx_float_module.vector
-    table[549].form[0][0] = avx_float_module.vector
-    table[549].form[0][1] = avx_float_module.vector
-    table[549].form[0][2] = avx_float_module.vector
-    table[549].form[0][3] = avx_float_module.vector
-    table[549].form[1][0] = avx_float_module.vector
-    table[549].form[1][1] = avx_float_module.vector
-    table[549].form[1][2] = avx_float_module.vector
-    table[549].form[1][3] = avx_float_module.vector
-    table[550].form[0][0] = avx_float_module.vector
-    table[550].form[0][1] = avx_float_module.vector
-    table[550].form[0][2] = avx_float_module.vector
-    table[550].form[0][3] = avx_float_module.vector
-    table[550].form[1][0] = avx_float_module.vector
-    table[550].form[1][1] = avx_float_module.vector
-    table[550].form[1][2] = avx_float_module.vector
-    table[550].form[1][3] = avx_float_module.vector
-    table[551].form[0][0] = avx_float_module.vector
-    table[551].form[0][1] = avx_float_module.vector
-    table[551].form[0][2] = avx_float_module.vector
-    table[551].form[0][3] = avx_float_module.vector
-    table[551].form[1][0] = avx_float_module.vector
-    table[551].form[1][1] = avx_float_module.vector
-    table[551].form[1][2] = avx_float_module.vector
-    table[551].form[1][3] = avx_float_module.vector
-    table[552].form[0][0] = avx_float_module.vector
-    table[552].form[0][1] = avx_float_module.vector
-    table[552].form[0][2] = avx_float_module.vector
-    table[552].form[0][3] = avx_float_module.vector
-    table[552].form[1][0] = avx_float_module.vector
-    table[552].form[1][1] = avx_float_module.vector
-    table[552].form[1][2] = avx_float_module.vector
-    table[552].form[1][3] = avx_float_module.vector
-    table[553].form[0][0] = avx_float_module.vector
-    table[553].form[0][1] = avx_float_module.vector
-    table[553].form[0][2] = avx_float_module.vector
-    table[553].form[0][3] = avx_float_module.vector
-    table[553].form[1][0] = avx_float_module.vector
-    table[553].form[1][1] = avx_float_module.vector
-    table[553].form[1][2] = avx_float_module.vector
-    table[553].form[1][3] = avx_float_module.vector
-    table[554].form[0][0] = avx_float_module.vector
-    table[554].form[0][1] = avx_float_module.vector
-    table[554].form[0][2] = avx_float_module.vector
-    table[554].form[0][3] = avx_float_module.vector
-    table[554].form[1][0] = avx_float_module.vector
-    table[554].form[1][1] = avx_float_module.vector
-    table[554].form[1][2] = avx_float_module.vector
-    table[554].form[1][3] = avx_float_module.vector
-    table[555].form[0][0] = avx_float_module.vector
-    table[555].form[0][1] = avx_float_module.vector
-    table[555].form[0][2] = avx_float_module.vector
-    table[555].form[0][3] = avx_float_module.vector
-    table[555].form[1][0] = avx_float_module.vector
-    table[555].form[1][1] = avx_float_module.vector
-    table[555].form[1][2] = avx_float_module.vector
-    table[555].form[1][3] = avx_float_module.vector
-    table[556].form[0][0] = avx_float_module.vector
-    table[556].form[0][1] = avx_float_module.vector
-    table[556].form[0][2] = avx_float_module.vector
-    table[556].form[0][3] = avx_float_module.vector
-    table[556].form[1][0] = avx_float_module.vector
-    table[556].form[1][1] = avx_float_module.vector
-    table[556].form[1][2] = avx_float_module.vector
-    table[556].form[1][3] = avx_float_module.vector
-    table[557].form[0][0] = avx_float_module.vector
-    table[557].form[0][1] = avx_float_module.vector
-    table[557].form[0][2] = avx_float_module.vector
-    table[557].form[0][3] = avx_float_module.vector
-    table[557].form[1][0] = avx_float_module.vector
-    table[557].form[1][1] = avx_float_module.vector
-    table[557].form[1][2] = avx_float_module.vector
-    table[557].form[1][3] = avx_float_module.vector
-    table[558].form[0][0] = avx_float_module.vector
-    table[558].form[0][1] = avx_float_module.vector
-    table[558].form[0][2] = avx_float_module.vector
-    table[558].form[0][3] = avx_float_module.vector
-    table[558].form[1][0] = avx_float_module.vector
-    table[558].form[1][1] = avx_float_module.vector
-    table[558].form[1][2] = avx_float_module.vector
-    table[558].form[1][3] = avx_float_module.vector
-    table[559].form[0][0] = avx_float_module.vector
-    table[559].form[0][1] = avx_float_module.vector
-    table[559].form[0][2] = avx_float_module.vector
-    table[559].form[0][3] = avx_float_module.vector
-    table[559].form[1][0] = avx_float_module.vector
-    table[559].form[1][1] = avx_float_module.vector
-    table[559].form[1][2] = avx_float_module.vector
-    table[559].form[1][3] = avx_float_module.vector
-    table[560].form[0][0] = avx_float_module.vector
-    table[560].form[0][1] = avx_float_module.vector
-    table[560].form[0][2] = avx_float_module.vector
-    table[560].form[0][3] = avx_float_module.vector
-    table[560].form[1][0] = avx_float_module.vector
-    table[560].form[1][1] = avx_float_module.vector
-    table[560].form[1][2] = avx_float_module.vector
-    table[560].form[1][3] = avx_float_module.vector
-    table[561].form[0][0] = avx_float_module.vector
-    table[561].form[0][1] = avx_float_module.vector
-    table[561].form[0][2] = avx_float_module.vector
-    table[561].form[0][3] = avx_float_module.vector
-    table[561].form[1][0] = avx_float_module.vector
-    table[561].form[1][1] = avx_float_module.vector
-    table[561].form[1][2] = avx_float_module.vector
-    table[561].form[1][3] = avx_float_module.vector
-    table[562].form[0][0] = avx_float_module.vector
-    table[562].form[0][1] = avx_float_module.vector
-    table[562].form[0][2] = avx_float_module.vector
-    table[562].form[0][3] = avx_float_module.vector
-    table[562].form[1][0] = avx_float_module.vector
-    table[562].form[1][1] = avx_float_module.vector
-    table[562].form[1][2] = avx_float_module.vector
-    table[562].form[1][3] = avx_float_module.vector
-    table[563].form[0][0] = avx_float_module.vector
-    table[563].form[0][1] = avx_float_module.vector
-    table[563].form[0][2] = avx_float_module.vector
-    table[563].form[0][3] = avx_float_module.vector
-    table[563].form[1][0] = avx_float_module.vector
-    table[563].form[1][1] = avx_float_module.vector
-    table[563].form[1][2] = avx_float_module.vector
-    table[563].form[1][3] = avx_float_module.vector
-    table[564].form[0][0] = avx_float_module.vector
-    table[564].form[0][1] = avx_float_module.vector
-    table[564].form[0][2] = avx_float_module.vector
-    table[564].form[0][3] = avx_float_module.vector
-    table[564].form[1][0] = avx_float_module.vector
-    table[564].form[1][1] = avx_float_module.vector
-    table[564].form[1][2] = avx_float_module.vector
-    table[564].form[1][3] = avx_float_module.vector
-    table[565].form[0][0] = avx_float_module.vector
-    table[565].form[0][1] = avx_float_module.vector
-    table[565].form[0][2] = avx_float_module.vector
-    table[565].form[0][3] = avx_float_module.vector
-    table[565].form[1][0] = avx_float_module.vector
-    table[565].form[1][1] = avx_float_module.vector
-    table[565].form[1][2] = avx_float_module.vector
-    table[565].form[1][3] = avx_float_module.vector
-    table[566].form[0][0] = avx_float_module.vector
-    table[566].form[0][1] = avx_float_module.vector
-    table[566].form[0][2] = avx_float_module.vector
-    table[566].form[0][3] = avx_float_module.vector
-    table[566].form[1][0] = avx_float_module.vector
-    table[566].form[1][1] = avx_float_module.vector
-    table[566].form[1][2] = avx_float_module.vector
-    table[566].form[1][3] = avx_float_module.vector
-    table[567].form[0][0] = avx_float_module.vector
-    table[567].form[0][1] = avx_float_module.vector
-    table[567].form[0][2] = avx_float_module.vector
-    table[567].form[0][3] = avx_float_module.vector
-    table[567].form[1][0] = avx_float_module.vector
-    table[567].form[1][1] = avx_float_module.vector
-    table[567].form[1][2] = avx_float_module.vector
-    table[567].form[1][3] = avx_float_module.vector
-    table[568].form[0][0] = avx_float_module.vector
-    table[568].form[0][1] = avx_float_module.vector
-    table[568].form[0][2] = avx_float_module.vector
-    table[568].form[0][3] = avx_float_module.vector
-    table[568].form[1][0] = avx_float_module.vector
-    table[568].form[1][1] = avx_float_module.vector
-    table[568].form[1][2] = avx_float_module.vector
-    table[568].form[1][3] = avx_float_module.vector
-    table[569].form[0][0] = avx_float_module.vector
-    table[569].form[0][1] = avx_float_module.vector
-    table[569].form[0][2] = avx_float_module.vector
-    table[569].form[0][3] = avx_float_module.vector
-    table[569].form[1][0] = avx_float_module.vector
-    table[569].form[1][1] = avx_float_module.vector
-    table[569].form[1][2] = avx_float_module.vector
-    table[569].form[1][3] = avx_float_module.vector
-    table[570].form[0][0] = avx_float_module.vector
-    table[570].form[0][1] = avx_float_module.vector
-    table[570].form[0][2] = avx_float_module.vector
-    table[570].form[0][3] = avx_float_module.vector
-    table[570].form[1][0] = avx_float_module.vector
-    table[570].form[1][1] = avx_float_module.vector
-    table[570].form[1][2] = avx_float_module.vector
-    table[570].form[1][3] = avx_float_module.vector
-    table[571].form[0][0] = avx_float_module.vector
-    table[571].form[0][1] = avx_float_module.vector
-    table[571].form[0][2] = avx_float_module.vector
-    table[571].form[0][3] = avx_float_module.vector
-    table[571].form[1][0] = avx_float_module.vector
-    table[571].form[1][1] = avx_float_module.vector
-    table[571].form[1][2] = avx_float_module.vector
-    table[571].form[1][3] = avx_float_module.vector
-    table[572].form[0][0] = avx_float_module.vector
-    table[572].form[0][1] = avx_float_module.vector
-    table[572].form[0][2] = avx_float_module.vector
-    table[572].form[0][3] = avx_float_module.vector
-    table[572].form[1][0] = avx_float_module.vector
-    table[572].form[1][1] = avx_float_module.vector
-    table[572].form[1][2] = avx_float_module.vector
-    table[572].form[1][3] = avx_float_module.vector
-    table[573].form[0][0] = avx_float_module.vector
-    table[573].form[0][1] = avx_float_module.vector
-    table[573].form[0][2] = avx_float_module.vector
-    table[573].form[0][3] = avx_float_module.vector
-    table[573].form[1][0] = avx_float_module.vector
-    table[573].form[1][1] = avx_float_module.vector
-    table[573].form[1][2] = avx_float_module.vector
-    table[573].form[1][3] = avx_float_module.vector
-    table[574].form[0][0] = avx_float_module.vector
-    table[574].form[0][1] = avx_float_module.vector
-    table[574].form[0][2] = avx_float_module.vector
-    table[574].form[0][3] = avx_float_module.vector
-    table[574].form[1][0] = avx_float_module.vector
-    table[574].form[1][1] = avx_float_module.vector
-    table[574].form[1][2] = avx_float_module.vector
-    table[574].form[1][3] = avx_float_module.vector
-    table[575].form[0][0] = avx_float_module.vector
-    table[575].form[0][1] = avx_float_module.vector
-    table[575].form[0][2] = avx_float_module.vector
-    table[575].form[0][3] = avx_float_module.vector
-    table[575].form[1][0] = avx_float_module.vector
-    table[575].form[1][1] = avx_float_module.vector
-    table[575].form[1][2] = avx_float_module.vector
-    table[575].form[1][3] = avx_float_module.vector
-    table[576].form[0][0] = avx_float_module.vector
-    table[576].form[0][1] = avx_float_module.vector
-    table[576].form[0][2] = avx_float_module.vector
-    table[576].form[0][3] = avx_float_module.vector
-    table[576].form[1][0] = avx_float_module.vector
-    table[576].form[1][1] = avx_float_module.vector
-    table[576].form[1][2] = avx_float_module.vector
-    table[576].form[1][3] = avx_float_module.vector
-    table[577].form[0][0] = avx_float_module.vector
-    table[577].form[0][1] = avx_float_module.vector
-    table[577].form[0][2] = avx_float_module.vector
-    table[577].form[0][3] = avx_float_module.vector
-    table[577].form[1][0] = avx_float_module.vector
-    table[577].form[1][1] = avx_float_module.vector
-    table[577].form[1][2] = avx_float_module.vector
-    table[577].form[1][3] = avx_float_module.vector
-    table[578].form[0][0] = avx_float_module.vector
-    table[578].form[0][1] = avx_float_module.vector
-    table[578].form[0][2] = avx_float_module.vector
-    table[578].form[0][3] = avx_float_module.vector
-    table[578].form[1][0] = avx_float_module.vector
-    table[578].form[1][1] = avx_float_module.vector
-    table[578].form[1][2] = avx_float_module.vector
-    table[578].form[1][3] = avx_float_module.vector
-    table[579].form[0][0] = avx_float_module.vector
-    table[579].form[0][1] = avx_float_module.vector
-    table[579].form[0][2] = avx_float_module.vector
-    table[579].form[0][3] = avx_float_module.vector
-    table[579].form[1][0] = avx_float_module.vector
-    table[579].form[1][1] = avx_float_module.vector
-    table[579].form[1][2] = avx_float_module.vector
-    table[579].form[1][3] = avx_float_module.vector
-    table[580].form[0][0] = avx_float_module.vector
-    table[580].form[0][1] = avx_float_module.vector
-    table[580].form[0][2] = avx_float_module.vector
-    table[580].form[0][3] = avx_float_module.vector
-    table[580].form[1][0] = avx_float_module.vector
-    table[580].form[1][1] = avx_float_module.vector
-    table[580].form[1][2] = avx_float_module.vector
-    table[580].form[1][3] = avx_float_module.vector
-    table[581].form[0][0] = avx_float_module.vector
-    table[581].form[0][1] = avx_float_module.vector
-    table[581].form[0][2] = avx_float_module.vector
-    table[581].form[0][3] = avx_float_module.vector
-    table[581].form[1][0] = avx_float_module.vector
-    table[581].form[1][1] = avx_float_module.vector
-    table[581].form[1][2] = avx_float_module.vector
-    table[581].form[1][3] = avx_float_module.vector
-    table[582].form[0][0] = avx_float_module.vector
-    table[582].form[0][1] = avx_float_module.vector
-    table[582].form[0][2] = avx_float_module.vector
-    table[582].form[0][3] = avx_float_module.vector
-    table[582].form[1][0] = avx_float_module.vector
-    table[582].form[1][1] = avx_float_module.vector
-    table[582].form[1][2] = avx_float_module.vector
-    table[582].form[1][3] = avx_float_module.vector
-    table[583].form[0][0] = avx_float_module.vector
-    table[583].form[0][1] = avx_float_module.vector
-    table[583].form[0][2] = avx_float_module.vector
-    table[583].form[0][3] = avx_float_module.vector
-    table[583].form[1][0] = avx_float_module.vector
-    table[583].form[1][1] = avx_float_module.vector
-    table[583].form[1][2] = avx_float_module.vector
-    table[583].form[1][3] = avx_float_module.vector
-    table[584].form[0][0] = avx_float_module.vector
-    table[584].form[0][1] = avx_float_module.vector
-    table[584].form[0][2] = avx_float_module.vector
-    table[584].form[0][3] = avx_float_module.vector
-    table[584].form[1][0] = avx_float_module.vector
-    table[584].form[1][1] = avx_float_module.vector
+    set_all(table[1212].form[0], avx_module.vector)
+    set_all(table[1212].form[1], avx_module.vector)
+    set_all(table[1213].form[0], avx_module.vector)
+    set_all(table[1213].form[1], avx_module.vector)
+    set_all(table[1214].form[0], avx_module.vector)
+    set_all(table[1214].form[1], avx_module.vector)
+    set_all(table[1215].form[0], avx_module.vector)
+    set_all(table[1215].form[1], avx_module.vector)
+    set_all(table[1216].form[0], avx_module.vector)
+    set_all(table[1216].form[1], avx_module.vector)
+    set_all(table[1217].form[0], avx_module.vector)
+    set_all(table[1217].form[1], avx_module.vector)
+    set_all(table[1218].form[0], avx_module.vector)
+    set_all(table[1218].form[1], avx_module.vector)
+    set_all(table[1219].form[0], avx_module.vector)
+    set_all(table[1219].form[1], avx_module.vector)
+    set_all(table[1220].form[0], avx_module.vector)
+    set_all(table[1220].form[1], avx_module.vector)
+    set_all(table[1221].form[0], avx_module.vector)
+    set_all(table[1221].form[1], avx_module.vector)
+    set_all(table[1222].form[0], avx_module.vector)
+    set_all(table[1222].form[1], avx_module.vector)
+    set_all(table[1223].form[0], avx_module.vector)
+    set_all(table[1223].form[1], avx_module.vector)
+    set_all(table[1224].form[0], avx_module.vector)
+    set_all(table[1224].form[1], avx_module.vector)
+    set_all(table[1225].form[0], avx_module.vector)
+    set_all(table[1225].form[1], avx_module.vector)
+    set_all(table[1226].form[0], avx_module.vector)
+    set_all(table[1226].form[1], avx_module.vector)
+    set_all(table[1227].form[0], avx_module.vector)
+    set_all(table[1227].form[1], avx_module.vector)
+    set_all(table[1228].form[0], avx_module.vector)
+    set_all(table[1228].form[1], avx_module.vector)
+    set_all(table[1229].form[0], avx_module.vector)
+    set_all(table[1229].form[1], avx_module.vector)
+    set_all(table[1230].form[0], avx_module.vector)
+    set_all(table[1230].form[1], avx_module.vector)
+    set_all(table[1231].form[0], avx_module.vector)
+    set_all(table[1231].form[1], avx_module.vector)
+    set_all(table[1232].form[0], avx_module.vector)
+    set_all(table[1232].form[1], avx_module.vector)
+    set_all(table[1233].form[0], avx_module.vector)
+    set_all(table[1233].form[1], avx_module.vector)
+    set_all(table[1234].form[0], avx_module.vector)
+    set_all(table[1234].form[1], avx_module.vector)
+    set_all(table[1235].form[0], avx_module.vector)
+    set_all(table[1235].form[1], avx_module.vector)
+    set_all(table[1236].form[0], avx_module.vector)
+    set_all(table[1236].form[1], avx_module.vector)
+    set_all(table[1237].form[0], avx_module.vector)
+    set_all(table[1237].form[1], avx_module.vector)
+    set_all(table[1238].form[0], avx_module.vector)
+    set_all(table[1238].form[1], avx_module.vector)
+    set_all(table[1239].form[0], avx_module.vector)
+    set_all(table[1239].form[1], avx_module.vector)
+    set_all(table[1240].form[0], avx_module.vector)
+    set_all(table[1240].form[1], avx_module.vector)
+    set_all(table[1241].form[0], avx_module.vector)
+    set_all(table[1241].form[1], avx_module.vector)
+    set_all(table[1242].form[0], avx_module.vector)
+    set_all(table[1242].form[1], avx_module.vector)
+    set_all(table[1243].form[0], avx_module.vector)
+    set_all(table[1243].form[1], avx_module.vector)
+    set_all(table[1244].form[0], avx_module.vector)
+    set_all(table[1244].form[1], avx_module.vector)
+    set_all(table[1245].form[0], avx_module.vector)
+    set_all(table[1245].form[1], avx_module.vector)
+    set_all(table[1246].form[0], avx_module.vector)
+    set_all(table[1246].form[1], avx_module.vector)
+    set_all(table[1247].form[0], avx_module.vector)
+    set_all(table[1247].form[1], avx_module.vector)
+    set_all(table[1248].form[0], avx_module.vector)
+    set_all(table[1248].form[1], avx_module.vector)
+    set_all(table[1249].form[0], avx_module.vector)
+    set_all(table[1250].form[0], avx_module.vector)
+    set_all(table[1251].form[0], avx_module.vector)
+    set_all(table[1251].form[1], avx_module.vector)
+    set_all(table[1252].form[0], avx_module.vector)
+    set_all(table[1253].form[0], avx_module.vector)
+    set_all(table[1254].form[0], avx_module.vector)
+    set_all(table[1254].form[1], avx_module.vector)
+    set_all(table[1255].form[0], avx_module.vector)
+    set_all(table[1255].form[1], avx_module.vector)
+    set_all(table[1256].form[0], avx_module.vector)
+    set_all(table[1256].form[1], avx_module.vector)
+    set_all(table[1257].form[0], avx_module.vector)
+    set_all(table[1257].form[1], avx_module.vector)
+    set_all(table[1258].form[0], avx_module.vector)
+    set_all(table[1258].form[1], avx_module.vector)
+    set_all(table[1259].form[0], avx_module.vector)
+    set_all(table[1259].form[1], avx_module.vector)
+    set_all(table[1260].form[0], avx_module.vector)
+    set_all(table[1260].form[1], avx_module.vector)
+    set_all(table[1261].form[0], avx_module.vector)
+    set_all(table[1261].form[1], avx_module.vector)
+    set_all(table[1262].form[0], avx_module.vector)
+    set_all(table[1262].form[1], avx_module.vector)
+    set_all(table[1263].form[0], avx_module.vector)
+    set_all(table[1263].form[1], avx_module.vector)
+    set_all(table[1264].form[0], avx_module.vector)
+    set_all(table[1264].form[1], avx_module.vector)
+    set_all(table[1265].form[0], avx_module.vector)
+    set_all(table[1265].form[1], avx_module.vector)
+    set_all(table[1266].form[0], avx_module.vector)
+    set_all(table[1266].form[1], avx_module.vector)
+    set_all(table[1267].form[0], avx_module.vector)
+    set_all(table[1267].form[1], avx_module.vector)
+    set_all(table[1268].form[0], avx_module.vector)
+    set_all(table[1269].form[0], avx_module.vector)
+    set_all(table[1270].form[0], avx_module.vector)
+    set_all(table[1270].form[1], avx_module.vector)
+    set_all(table[1271].form[0], avx_module.vector)
+    set_all(table[1271].form[1], avx_module.vector)
+    set_all(table[1272].form[0], avx_module.vector)
+    set_all(table[1273].form[0], avx_module.vector)
+    set_all(table[1274].form[0], avx_module.vector)
+    set_all(table[1274].form[1], avx_module.vector)
+    set_all(table[1275].form[0], avx_module.vector)
+    set_all(table[1275].form[1], avx_module.vector)
+    set_all(table[1276].form[0], avx_module.vector)
+    set_all(table[1276].form[1], avx_module.vector)
+    set_all(table[1277].form[0], avx_module.vector)
+    set_all(table[1277].form[1], avx_module.vector)
+    set_all(table[1278].form[0], avx_module.vector)
+    set_all(table[1278].form[1], avx_module.vector)
+    set_all(table[1279].form[0], avx_module.vector)
+    set_all(table[1279].form[1], avx_module.vector)
+    set_all(table[1280].form[0], avx_module.vector)
+    set_all(table[1280].form[1], avx_module.vector)
+    set_all(table[1281].form[0], avx_module.vector)
+    set_all(table[1281].form[1], avx_module.vector)
+    set_all(table[1282].form[0], avx_module.vector)
+    set_all(table[1282].form[1], avx_module.vector)
+    set_all(table[1283].form[0], avx_module.vector)
+    set_all(table[1283].form[1], avx_module.vector)
+    set_all(table[1284].form[0], avx_module.vector)
+    set_all(table[1284].form[1], avx_module.vector)
+    set_all(table[1285].form[0], avx_module.vector)
+    set_all(table[1285].form[1], avx_module.vector)
+    set_all(table[1286].form[0], avx_module.vector)
+    set_all(table[1286].form[1], avx_module.vector)
+    set_all(table[1287].form[0], avx_module.vector)
+    set_all(table[1287].form[1], avx_module.vector)
+    set_all(table[1288].form[0], avx_module.vector)
+    set_all(table[1288].form[1], avx_module.vector)
+    set_all(table[1289].form[0], avx_module.vector)
+    set_all(table[1289].form[1], avx_module.vector)
+    set_all(table[1290].form[0], avx_module.vector)
+    set_all(table[1290].form[1], avx_module.vector)
+    set_all(table[1291].form[0], avx_module.vector)
+    set_all(table[1291].form[1], avx_module.vector)
+    set_all(table[1292].form[0], avx_module.vector)
+    set_all(table[1292].form[1], avx_module.vector)
+    set_all(table[1293].form[0], avx_module.vector)
+    set_all(table[1293].form[1], avx_module.vector)
+    set_all(table[1294].form[0], avx_module.vector)
+    set_all(table[1294].form[1], avx_module.vector)
+    set_all(table[1295].form[0], avx_module.vector)
+    set_all(table[1295].form[1], avx_module.vector)
+    set_all(table[1296].form[0], avx_module.vector)
+    set_all(table[1296].form[1], avx_module.vector)
+    set_all(table[1297].form[0], avx_module.vector)
+    set_all(table[1297].form[1], avx_module.vector)
+    set_all(table[1298].form[0], avx_module.vector)
+    set_all(table[1298].form[1], avx_module.vector)
+    set_all(table[1299].form[0], avx_module.vector)
+    set_all(table[1299].form[1], avx_module.vector)
+    set_all(table[1300].form[0], avx_module.vector)
+    set_all(table[1300].form[1], avx_module.vector)
+    set_all(table[1301].form[0], avx_module.vector)
+    set_all(table[1301].form[1], avx_module.vector)
+    set_all(table[1302].form[0], avx_module.vector)
+    set_all(table[1302].form[1], avx_module.vector)
+    set_all(table[1303].form[0], avx_module.vector)
+    set_all(table[1303].form[1], avx_module.vector)
+    set_all(table[1304].form[0], avx_module.vector)
+    set_all(table[1304].form[1], avx_module.vector)
+    set_all(table[1305].form[0], avx_module.vector)
+    set_all(table[1305].form[1], avx_module.vector)
+    set_all(table[1306].form[0], avx_module.vector)
+    set_all(table[1306].form[1], avx_module.vector)
+    set_all(table[1307].form[0], avx_module.vector)
+    set_all(table[1307].form[1], avx_module.vector)
+    set_all(table[1308].form[0], avx_module.vector)
+    set_all(table[1308].form[1], avx_module.vector)
+    set_all(table[1309].form[0], avx_module.vector)
+    set_all(table[1309].form[1], avx_module.vector)
+    set_all(table[1310].form[0], avx_module.vector)
+    set_all(table[1310].form[1], avx_module.vector)
+    set_all(table[1311].form[0], avx_module.vector)
+    set_all(table[1311].form[1], avx_module.vector)
+    set_all(table[1312].form[0], avx_module.vector)
+    set_all(table[1312].form[1], avx_module.vector)
+    set_all(table[1313].form[0], avx_module.vector)
+    set_all(table[1313].form[1], avx_module.vector)
+    set_all(table[1314].form[0], avx_module.vector)
+    set_all(table[1314].form[1], avx_module.vector)
+    set_all(table[1315].form[0], avx_module.vector)
+    set_all(table[1315].form[1], avx_module.vector)
+    set_all(table[1316].form[0], avx_module.vector)
+    set_all(table[1316].form[1], avx_module.vector)
+    set_all(table[1317].form[0], avx_module.vector)
+    set_all(table[1317].form[1], avx_module.vector)
+    set_all(table[1318].form[0], avx_module.vector)
+    set_all(table[1318].form[1], avx_module.vector)
+    set_all(table[1319].form[0], avx_module.vector)
+    set_all(table[1319].form[1], avx_module.vector)
+    set_all(table[1320].form[0], avx_module.vector)
+    set_all(table[1320].form[1], avx_module.vector)
+    set_all(table[1321].form[0], avx_module.vector)
+    set_all(table[1321].form[1], avx_module.vector)
+    set_all(table[1322].form[0], avx_module.vector)
+    set_all(table[1322].form[1], avx_module.vector)
+    set_all(table[1323].form[0], avx_module.vector)
+    set_all(table[1323].form[1], avx_module.vector)
+    set_all(table[1324].form[0], avx_module.vector)
+    set_all(table[1324].form[1], avx_module.vector)
+    set_all(table[1325].form[0], avx_module.vector)
+    set_all(table[1325].form[1], avx_module.vector)
+    set_all(table[1326].form[0], avx_module.vector)
+    set_all(table[1326].form[1], avx_module.vector)
+    set_all(table[1327].form[0], avx_module.vector)
+    set_all(table[1327].form[1], avx_module.vector)
+    set_all(table[1328].form[0], avx_module.vector)
+    set_all(table[1328].form[1], avx_module.vector)
+    set_all(table[1329].form[0], avx_module.vector)
+    set_all(table[1329].form[1], avx_module.vector)
+    set_all(table[1330].form[0], avx_module.vector)
+    set_all(table[1330].form[1], avx_module.vector)
+    set_all(table[1331].form[0], avx_module.vector)
+    set_all(table[1331].form[1], avx_module.vector)
+    set_all(table[1332].form[0], avx_module.vector)
+    set_all(table[1332].form[1], avx_module.vector)
+    set_all(table[1333].form[0], avx_module.vector)
+    set_all(table[1333].form[1], avx_module.vector)
+    set_all(table[1334].form[0], avx_module.vector)
+    set_all(table[1335].form[0], avx_module.vector)
+    set_all(table[1336].form[0], avx_module.vector)
+    set_all(table[1337].form[0], avx_module.vector)
+    set_all(table[1338].form[0], avx_module.vector)
+    set_all(table[1339].form[0], avx_module.vector)
+    set_all(table[1340].form[0], avx_module.vector)
+    set_all(table[1341].form[0], avx_module.vector)
+    set_all(table[1342].form[0], avx_module.vector)
+    set_all(table[1343].form[0], avx_module.vector)
+    set_all(table[1344].form[0], avx_module.vector)
+    set_all(table[1345].form[0], avx_module.vector)
+    set_all(table[1346].form[0], avx_module.vector)
+    set_all(table[1347].form[0], avx_module.vector)
+    set_all(table[1348].form[0], avx_module.vector)
+    set_all(table[1349].form[0], avx_module.vector)
+    set_all(table[1350].form[0], avx_module.vector)
+    set_all(table[1351].form[0], avx_module.vector)
+    set_all(table[1352].form[0], avx_module.vector)
+    set_all(table[1353].form[0], avx_module.vector)
+    set_all(table[1354].form[0], avx_module.vector)
+    set_all(table[1355].form[0], avx_module.vector)
+    set_all(table[1356].form[0], avx_module.vector)
+    set_all(table[1357].form[0], avx_module.vector)
+    set_all(table[1358].form[0], avx_module.vector)
+    set_all(table[1359].form[0], avx_module.vector)
+    set_all(table[1360].form[0], avx_module.vector)
+    set_all(table[1361].form[0], avx_module.vector)
+    set_all(table[1362].form[0], avx_module.vector)
+    set_all(table[1363].form[0], avx_module.vector)
+    set_all(table[1364].form[0], avx_module.vector)
+    set_all(table[1365].form[0], avx_module.vector)
+    set_all(table[1365].form[1], avx_module.vector)
+    set_all(table[1366].form[0], avx_module.vector)
+    set_all(table[1366].form[1], avx_module.vector)
+    set_all(table[1367].form[0], avx_module.vector)
+    set_all(table[1367].form[1], avx_module.vector)
+    set_all(table[1368].form[0], avx_module.vector)
+    set_all(table[1368].form[1], avx_module.vector)
+    set_all(table[1369].form[1], avx_module.vector)
+    set_all(table[1370].form[1], avx_module.vector)
+    set_all(table[1371].form[1], avx_module.vector)
+    set_all(table[1372].form[1], avx_module.vector)
+    set_all(table[1373].form[0], avx_module.vector)
+    set_all(table[1374].form[0], avx_module.vector)
+    set_all(table[1375].form[0], avx_module.vector)
+    set_all(table[1376].form[0], avx_module.vector)
+    set_all(table[1377].form[0], avx_module.vector)
+    set_all(table[1378].form[0], avx_module.vector)
+    set_all(table[1379].form[0], avx_module.vector)
+    set_all(table[1380].form[0], avx_module.vector)
+    set_all(table[1381].form[0], avx_module.flags)
+    set_all(table[1382].form[0], avx_module.flags)
+    set_all(table[1383].form[0], avx_module.flags)
+    set_all(table[1384].form[0], avx_module.flags)
+    set_all(table[1385].form[0], avx_module.flags)
+    set_all(table[1386].form[0], avx_module.flags)
+    set_all(table[1387].form[0], avx_module.flags)
+    set_all(table[1388].form[0], avx_module.flags)
+    set_all(table[1389].form[0], avx_module.vector)
+    set_all(table[1390].form[0], avx_module.vector)
+    set_all(table[1391].form[0], avx_module.vector)
+    set_all(table[1392].form[0], avx_module.vector)
+    set_all(table[1393].form[0], avx_module.vector)
+    set_all(table[1394].form[0], avx_module.vector)
+    set_all(table[1395].form[0], avx_module.vector)
+    set_all(table[1396].form[0], avx_module.vector)
+    set_all(table[1397].form[0], sreg_module.mov_to_sreg)
+    set_all(table[1397].form[1], sreg_module.mov_to_sreg)
+    set_all(table[1398].form[0], sreg_module.mov_from_sreg)
+    set_all(table[1398].form[1], sreg_module.mov_from_sreg)
+    set_all(table[1399].form[0], sreg_module.push_sreg)
+    set_all(table[1400].form[0], sreg_module.push_sreg)
+    set_all(table[1401].form[0], sreg_module.push_sreg)
+    set_all(table[1402].form[0], sreg_module.push_sreg)
+    set_all(table[1403].form[0], sreg_module.push_sreg)
+    set_all(table[1404].form[0], sreg_module.push_sreg)
+    set_all(table[1405].form[0], sreg_module.pop_sreg)
+    set_all(table[1406].form[0], sreg_module.pop_sreg)
+    set_all(table[1407].form[0], sreg_module.pop_sreg)
+    set_all(table[1408].form[0], sreg_module.pop_sreg)
+    set_all(table[1409].form[0], sreg_module.pop_sreg)
+    set_all(table[1410].form[1], sreg_module.load_far_pointer)
+    set_all(table[1411].form[1], sreg_module.load_far_pointer)
+    set_all(table[1412].form[1], sreg_module.load_far_pointer)
+    set_all(table[1413].form[1], sreg_module.load_far_pointer)
+    set_all(table[1414].form[1], sreg_module.load_far_pointer)
+    set_all(table[1415].form[0], sreg_module.lar)
+    set_all(table[1415].form[1], sreg_module.lar)
+    set_all(table[1416].form[0], sreg_module.lsl)
+    set_all(table[1416].form[1], sreg_module.lsl)
+    set_all(table[1417].form[0], sreg_module.verr)
+    set_all(table[1417].form[1], sreg_module.verr)
+    set_all(table[1418].form[0], sreg_module.verw)
+    set_all(table[1418].form[1], sreg_module.verw)
+    set_all(table[1419].form[0], sreg_module.arpl)
+    set_all(table[1419].form[1], sreg_module.arpl)
+    set_all(table[1420].form[0], far_module.call_far_direct)
+    set_all(table[1421].form[0], far_module.jmp_far_direct)
+    set_all(table[1422].form[1], far_module.call_far_indirect)
+    set_all(table[1423].form[1], far_module.jmp_far_indirect)
+    set_all(table[1424].form[0], far_return_module.ret_far)
+    set_all(table[1425].form[0], far_return_module.ret_far_imm)
+    set_all(table[1426].form[0], far_return_module.iret)
+    set_all(table[1427].form[0], soft_int_module.int3)
+    set_all(table[1428].form[0], soft_int_module.int_n)
+    set_all(table[1429].form[0], soft_int_module.into)
+    set_all(table[1430].form[0], soft_int_module.int1)
+    set_all(table[1431].form[1], soft_int_module.bound)
+    set_all(table[1432].form[0], eflags_module.cli)
+    set_all(table[1433].form[0], eflags_module.sti)
+    set_all(table[1434].form[0], eflags_module.pushf)
+    set_all(table[1435].form[0], eflags_module.popf)
+    set_all(table[1436].form[0], eflags_module.clac)
+    set_all(table[1437].form[0], eflags_module.stac)
+    set_all(table[1438].form[0], control_module.mov_from_cr)
+    set_all(table[1439].form[0], control_module.mov_to_cr)
+    set_all(table[1440].form[0], debug_module.mov_from_dr)
+    set_all(table[1441].form[0], debug_module.mov_to_dr)
+    set_all(table[1442].form[0], control_module.clts)
+    set_all(table[1443].form[0], control_module.smsw)
+    set_all(table[1443].form[1], control_module.smsw)
+    set_all(table[1444].form[0], control_module.lmsw)
+    set_all(table[1444].form[1], control_module.lmsw)
+    set_all(table[1445].form[1], table_registers_module.sgdt)
+    set_all(table[1446].form[1], table_registers_module.sidt)
+    set_all(table[1447].form[1], table_registers_module.lgdt)
+    set_all(table[1448].form[1], table_registers_module.lidt)
+    set_all(table[1449].form[0], table_registers_module.sldt)
+    set_all(table[1449].form[1], table_registers_module.sldt)
+    set_all(table[1450].form[0], table_registers_module.str_)
+    set_all(table[1450].form[1], table_registers_module.str_)
+    set_all(table[1451].form[0], table_registers_module.lldt)
+    set_all(table[1451].form[1], table_registers_module.lldt)
+    set_all(table[1452].form[0], table_registers_module.ltr)
+    set_all(table[1452].form[1], table_registers_module.ltr)
+    set_all(table[1453].form[1], system_module.invlpg)
+    set_all(table[1454].form[1], system_module.invpcid)
+    set_all(table[1455].form[0], system_module.wbinvd)
+    set_all(table[1456].form[0], system_module.wbinvd)
+    set_all(table[1457].form[0], system_module.hlt)
+    set_all(table[1458].form[0], system_module.swapgs)
+    set_all(table[1459].form[0], system_module.rdfsbase)
+    set_all(table[1460].form[0], system_module.rdgsbase)
+    set_all(table[1461].form[0], system_module.wrfsbase)
+    set_all(table[1462].form[0], system_module.wrgsbase)
+    set_all(table[1463].form[0], cpuid_module.cpuid)
+    set_all(table[1464].form[0], system_module.rdtsc)
+    set_all(table[1465].form[0], system_module.rdtscp)
+    set_all(table[1466].form[0], system_module.rdpmc)
+    set_all(table[1467].form[0], msr_module.rdmsr)
+    set_all(table[1468].form[0], msr_module.wrmsr)
+    set_all(table[1469].form[0], fast_call_module.syscall)
+    set_all(table[1470].form[0], fast_call_module.sysret)
+    set_all(table[1471].form[0], fast_call_module.sysenter)
+    set_all(table[1472].form[0], fast_call_module.sysexit)
+    set_all(table[1473].form[0], system_module.vmcall)
+    set_all(table[1474].form[0], system_module.vmcall)
+    set_all(table[1475].form[0], move_module.undefined)
+    set_all(table[1476].form[0], sse_move_module.load_unaligned)
+    set_all(table[1476].form[1], sse_move_module.load_unaligned)
+    set_all(table[1477].form[0], sse_move_module.store_unaligned)
+    set_all(table[1477].form[1], sse_move_module.store_unaligned)
+    set_all(table[1478].form[0], sse_move_module.load_unaligned)
 
 
 @cython.cfunc
 @cython.exceptval(check=False)
 def fill_8(table: HandlerSetP) -> cython.void:
-    table[584].form[1][2] = avx_float_module.vector
-    table[584].form[1][3] = avx_float_module.vector
-    table[585].form[0][0] = avx_float_module.vector
-    table[585].form[0][1] = avx_float_module.vector
-    table[585].form[0][2] = avx_float_module.vector
-    table[585].form[0][3] = avx_float_module.vector
-    table[585].form[1][0] = avx_float_module.vector
-    table[585].form[1][1] = avx_float_module.vector
-    table[585].form[1][2] = avx_float_module.vector
-    table[585].form[1][3] = avx_float_module.vector
-    table[586].form[0][0] = avx_float_module.vector
-    table[586].form[0][1] = avx_float_module.vector
-    table[586].form[0][2] = avx_float_module.vector
-    table[586].form[0][3] = avx_float_module.vector
-    table[586].form[1][0] = avx_float_module.vector
-    table[586].form[1][1] = avx_float_module.vector
-    table[586].form[1][2] = avx_float_module.vector
-    table[586].form[1][3] = avx_float_module.vector
-    table[587].form[0][0] = avx_float_module.vector
-    table[587].form[0][1] = avx_float_module.vector
-    table[587].form[0][2] = avx_float_module.vector
-    table[587].form[0][3] = avx_float_module.vector
-    table[587].form[1][0] = avx_float_module.vector
-    table[587].form[1][1] = avx_float_module.vector
-    table[587].form[1][2] = avx_float_module.vector
-    table[587].form[1][3] = avx_float_module.vector
-    table[588].form[0][0] = avx_float_module.vector
-    table[588].form[0][1] = avx_float_module.vector
-    table[588].form[0][2] = avx_float_module.vector
-    table[588].form[0][3] = avx_float_module.vector
-    table[588].form[1][0] = avx_float_module.vector
-    table[588].form[1][1] = avx_float_module.vector
-    table[588].form[1][2] = avx_float_module.vector
-    table[588].form[1][3] = avx_float_module.vector
-    table[589].form[0][0] = avx_float_module.vector
-    table[589].form[0][1] = avx_float_module.vector
-    table[589].form[0][2] = avx_float_module.vector
-    table[589].form[0][3] = avx_float_module.vector
-    table[589].form[1][0] = avx_float_module.vector
-    table[589].form[1][1] = avx_float_module.vector
-    table[589].form[1][2] = avx_float_module.vector
-    table[589].form[1][3] = avx_float_module.vector
-    table[590].form[0][0] = avx_float_module.vector
-    table[590].form[0][1] = avx_float_module.vector
-    table[590].form[0][2] = avx_float_module.vector
-    table[590].form[0][3] = avx_float_module.vector
-    table[590].form[1][0] = avx_float_module.vector
-    table[590].form[1][1] = avx_float_module.vector
-    table[590].form[1][2] = avx_float_module.vector
-    table[590].form[1][3] = avx_float_module.vector
-    table[591].form[0][0] = avx_float_module.vector
-    table[591].form[0][1] = avx_float_module.vector
-    table[591].form[0][2] = avx_float_module.vector
-    table[591].form[0][3] = avx_float_module.vector
-    table[591].form[1][0] = avx_float_module.vector
-    table[591].form[1][1] = avx_float_module.vector
-    table[591].form[1][2] = avx_float_module.vector
-    table[591].form[1][3] = avx_float_module.vector
-    table[592].form[0][0] = avx_float_module.vector
-    table[592].form[0][1] = avx_float_module.vector
-    table[592].form[0][2] = avx_float_module.vector
-    table[592].form[0][3] = avx_float_module.vector
-    table[592].form[1][0] = avx_float_module.vector
-    table[592].form[1][1] = avx_float_module.vector
-    table[592].form[1][2] = avx_float_module.vector
-    table[592].form[1][3] = avx_float_module.vector
-    table[593].form[0][0] = avx_float_module.vector
-    table[593].form[0][1] = avx_float_module.vector
-    table[593].form[0][2] = avx_float_module.vector
-    table[593].form[0][3] = avx_float_module.vector
-    table[593].form[1][0] = avx_float_module.vector
-    table[593].form[1][1] = avx_float_module.vector
-    table[593].form[1][2] = avx_float_module.vector
-    table[593].form[1][3] = avx_float_module.vector
-    table[594].form[0][0] = avx_float_module.vector
-    table[594].form[0][1] = avx_float_module.vector
-    table[594].form[0][2] = avx_float_module.vector
-    table[594].form[0][3] = avx_float_module.vector
-    table[594].form[1][0] = avx_float_module.vector
-    table[594].form[1][1] = avx_float_module.vector
-    table[594].form[1][2] = avx_float_module.vector
-    table[594].form[1][3] = avx_float_module.vector
-    table[595].form[0][0] = avx_float_module.vector
-    table[595].form[0][1] = avx_float_module.vector
-    table[595].form[0][2] = avx_float_module.vector
-    table[595].form[0][3] = avx_float_module.vector
-    table[595].form[1][0] = avx_float_module.vector
-    table[595].form[1][1] = avx_float_module.vector
-    table[595].form[1][2] = avx_float_module.vector
-    table[595].form[1][3] = avx_float_module.vector
-    table[596].form[0][0] = avx_float_module.vector
-    table[596].form[0][1] = avx_float_module.vector
-    table[596].form[0][2] = avx_float_module.vector
-    table[596].form[0][3] = avx_float_module.vector
-    table[596].form[1][0] = avx_float_module.vector
-    table[596].form[1][1] = avx_float_module.vector
-    table[596].form[1][2] = avx_float_module.vector
-    table[596].form[1][3] = avx_float_module.vector
-    table[597].form[0][0] = avx_float_module.vector
-    table[597].form[0][1] = avx_float_module.vector
-    table[597].form[0][2] = avx_float_module.vector
-    table[597].form[0][3] = avx_float_module.vector
-    table[597].form[1][0] = avx_float_module.vector
-    table[597].form[1][1] = avx_float_module.vector
-    table[597].form[1][2] = avx_float_module.vector
-    table[597].form[1][3] = avx_float_module.vector
-    table[598].form[0][0] = avx_float_module.vector
-    table[598].form[0][1] = avx_float_module.vector
-    table[598].form[0][2] = avx_float_module.vector
-    table[598].form[0][3] = avx_float_module.vector
-    table[598].form[1][0] = avx_float_module.vector
-    table[598].form[1][1] = avx_float_module.vector
-    table[598].form[1][2] = avx_float_module.vector
-    table[598].form[1][3] = avx_float_module.vector
-    table[599].form[0][0] = avx_float_module.vector
-    table[599].form[0][1] = avx_float_module.vector
-    table[599].form[0][2] = avx_float_module.vector
-    table[599].form[0][3] = avx_float_module.vector
-    table[599].form[1][0] = avx_float_module.vector
-    table[599].form[1][1] = avx_float_module.vector
-    table[599].form[1][2] = avx_float_module.vector
-    table[599].form[1][3] = avx_float_module.vector
-    table[600].form[0][0] = avx_float_module.vector
-    table[600].form[0][1] = avx_float_module.vector
-    table[600].form[0][2] = avx_float_module.vector
-    table[600].form[0][3] = avx_float_module.vector
-    table[600].form[1][0] = avx_float_module.vector
-    table[600].form[1][1] = avx_float_module.vector
-    table[600].form[1][2] = avx_float_module.vector
-    table[600].form[1][3] = avx_float_module.vector
-    table[601].form[0][0] = avx_float_module.vector
-    table[601].form[0][1] = avx_float_module.vector
-    table[601].form[0][2] = avx_float_module.vector
-    table[601].form[0][3] = avx_float_module.vector
-    table[601].form[1][0] = avx_float_module.vector
-    table[601].form[1][1] = avx_float_module.vector
-    table[601].form[1][2] = avx_float_module.vector
-    table[601].form[1][3] = avx_float_module.vector
-    table[602].form[0][0] = avx_float_module.vector
-    table[602].form[0][1] = avx_float_module.vector
-    table[602].form[0][2] = avx_float_module.vector
-    table[602].form[0][3] = avx_float_module.vector
-    table[602].form[1][0] = avx_float_module.vector
-    table[602].form[1][1] = avx_float_module.vector
-    table[602].form[1][2] = avx_float_module.vector
-    table[602].form[1][3] = avx_float_module.vector
-    table[603].form[0][0] = avx_float_module.vector
-    table[603].form[0][1] = avx_float_module.vector
-    table[603].form[0][2] = avx_float_module.vector
-    table[603].form[0][3] = avx_float_module.vector
-    table[603].form[1][0] = avx_float_module.vector
-    table[603].form[1][1] = avx_float_module.vector
-    table[603].form[1][2] = avx_float_module.vector
-    table[603].form[1][3] = avx_float_module.vector
-    table[604].form[0][0] = avx_float_module.vector
-    table[604].form[0][1] = avx_float_module.vector
-    table[604].form[0][2] = avx_float_module.vector
-    table[604].form[0][3] = avx_float_module.vector
-    table[604].form[1][0] = avx_float_module.vector
-    table[604].form[1][1] = avx_float_module.vector
-    table[604].form[1][2] = avx_float_module.vector
-    table[604].form[1][3] = avx_float_module.vector
-    table[605].form[0][0] = avx_float_module.vector
-    table[605].form[0][1] = avx_float_module.vector
-    table[605].form[0][2] = avx_float_module.vector
-    table[605].form[0][3] = avx_float_module.vector
-    table[605].form[1][0] = avx_float_module.vector
-    table[605].form[1][1] = avx_float_module.vector
-    table[605].form[1][2] = avx_float_module.vector
-    table[605].form[1][3] = avx_float_module.vector
-    table[606].form[0][0] = avx_float_module.vector
-    table[606].form[0][1] = avx_float_module.vector
-    table[606].form[0][2] = avx_float_module.vector
-    table[606].form[0][3] = avx_float_module.vector
-    table[606].form[1][0] = avx_float_module.vector
-    table[606].form[1][1] = avx_float_module.vector
-    table[606].form[1][2] = avx_float_module.vector
-    table[606].form[1][3] = avx_float_module.vector
-    table[607].form[0][0] = avx_float_module.vector
-    table[607].form[0][1] = avx_float_module.vector
-    table[607].form[0][2] = avx_float_module.vector
-    table[607].form[0][3] = avx_float_module.vector
-    table[607].form[1][0] = avx_float_module.vector
-    table[607].form[1][1] = avx_float_module.vector
-    table[607].form[1][2] = avx_float_module.vector
-    table[607].form[1][3] = avx_float_module.vector
-    table[608].form[0][0] = avx_module.vector
-    table[608].form[0][1] = avx_module.vector
-    table[608].form[0][2] = avx_module.vector
-    table[608].form[0][3] = avx_module.vector
-    table[608].form[1][0] = avx_module.vector
-    table[608].form[1][1] = avx_module.vector
-    table[608].form[1][2] = avx_module.vector
-    table[608].form[1][3] = avx_module.vector
-    table[609].form[0][0] = avx_module.vector
-    table[609].form[0][1] = avx_module.vector
-    table[609].form[0][2] = avx_module.vector
-    table[609].form[0][3] = avx_module.vector
-    table[609].form[1][0] = avx_module.vector
-    table[609].form[1][1] = avx_module.vector
-    table[609].form[1][2] = avx_module.vector
-    table[609].form[1][3] = avx_module.vector
-    table[610].form[0][0] = avx_module.vector
-    table[610].form[0][1] = avx_module.vector
-    table[610].form[0][2] = avx_module.vector
-    table[610].form[0][3] = avx_module.vector
-    table[610].form[1][0] = avx_module.vector
-    table[610].form[1][1] = avx_module.vector
-    table[610].form[1][2] = avx_module.vector
-    table[610].form[1][3] = avx_module.vector
-    table[611].form[0][0] = avx_module.vector
-    table[611].form[0][1] = avx_module.vector
-    table[611].form[0][2] = avx_module.vector
-    table[611].form[0][3] = avx_module.vector
-    table[611].form[1][0] = avx_module.vector
-    table[611].form[1][1] = avx_module.vector
-    table[611].form[1][2] = avx_module.vector
-    table[611].form[1][3] = avx_module.vector
-    table[612].form[0][0] = avx_module.vector
-    table[612].form[0][1] = avx_module.vector
-    table[612].form[0][2] = avx_module.vector
-    table[612].form[0][3] = avx_module.vector
-    table[612].form[1][0] = avx_module.vector
-    table[612].form[1][1] = avx_module.vector
-    table[612].form[1][2] = avx_module.vector
-    table[612].form[1][3] = avx_module.vector
-    table[613].form[0][0] = avx_module.vector
-    table[613].form[0][1] = avx_module.vector
-    table[613].form[0][2] = avx_module.vector
-    table[613].form[0][3] = avx_module.vector
-    table[613].form[1][0] = avx_module.vector
-    table[613].form[1][1] = avx_module.vector
-    table[613].form[1][2] = avx_module.vector
-    table[613].form[1][3] = avx_module.vector
-    table[614].form[0][0] = avx_module.vector
-    table[614].form[0][1] = avx_module.vector
-    table[614].form[0][2] = avx_module.vector
-    table[614].form[0][3] = avx_module.vector
-    table[614].form[1][0] = avx_module.vector
-    table[614].form[1][1] = avx_module.vector
-    table[614].form[1][2] = avx_module.vector
-    table[614].form[1][3] = avx_module.vector
-    table[615].form[0][0] = avx_module.vector
-    table[615].form[0][1] = avx_module.vector
-    table[615].form[0][2] = avx_module.vector
-    table[615].form[0][3] = avx_module.vector
-    table[615].form[1][0] = avx_module.vector
-    table[615].form[1][1] = avx_module.vector
-    table[615].form[1][2] = avx_module.vector
-    table[615].form[1][3] = avx_module.vector
-    table[616].form[0][0] = avx_module.vector
-    table[616].form[0][1] = avx_module.vector
-    table[616].form[0][2] = avx_module.vector
-    table[616].form[0][3] = avx_module.vector
-    table[616].form[1][0] = avx_module.vector
-    table[616].form[1][1] = avx_module.vector
-    table[616].form[1][2] = avx_module.vector
-    table[616].form[1][3] = avx_module.vector
-    table[617].form[0][0] = avx_module.vector
-    table[617].form[0][1] = avx_module.vector
-    table[617].form[0][2] = avx_module.vector
-    table[617].form[0][3] = avx_module.vector
-    table[617].form[1][0] = avx_module.vector
-    table[617].form[1][1] = avx_module.vector
-    table[617].form[1][2] = avx_module.vector
-    table[617].form[1][3] = avx_module.vector
-    table[618].form[0][0] = avx_module.vector
-    table[618].form[0][1] = avx_module.vector
-    table[618].form[0][2] = avx_module.vector
-    table[618].form[0][3] = avx_module.vector
-    table[618].form[1][0] = avx_module.vector
-    table[618].form[1][1] = avx_module.vector
-    table[618].form[1][2] = avx_module.vector
-    table[618].form[1][3] = avx_module.vector
-    table[619].form[0][0] = avx_module.vector
-    table[619].form[0][1] = avx_module.vector
-    table[619].form[0][2] = avx_module.vector
-    table[619].form[0][3] = avx_module.vector
-    table[619].form[1][0] = avx_module.vector
-    table[619].form[1][1] = avx_module.vector
-    table[619].form[1][2] = avx_module.vector
-    table[619].form[1][3] = avx_module.vector
-    table[620].form[0][0] = avx_module.vector
-    table[620].form[0][1] = avx_module.vector
-    table[620].form[0][2] = avx_module.vector
-    table[620].form[0][3] = avx_module.vector
-    table[620].form[1][0] = avx_module.vector
-    table[620].form[1][1] = avx_module.vector
-    table[620].form[1][2] = avx_module.vector
-    table[620].form[1][3] = avx_module.vector
-    table[621].form[0][0] = avx_module.vector
-    table[621].form[0][1] = avx_module.vector
-    table[621].form[0][2] = avx_module.vector
-    table[621].form[0][3] = avx_module.vector
-    table[621].form[1][0] = avx_module.vector
-    table[621].form[1][1] = avx_module.vector
-    table[621].form[1][2] = avx_module.vector
-    table[621].form[1][3] = avx_module.vector
-    table[622].form[0][0] = avx_module.vector
-    table[622].form[0][1] = avx_module.vector
-    table[622].form[0][2] = avx_module.vector
-    table[622].form[0][3] = avx_module.vector
-    table[622].form[1][0] = avx_module.vector
-    table[622].form[1][1] = avx_module.vector
-    table[622].form[1][2] = avx_module.vector
-    table[622].form[1][3] = avx_module.vector
-    table[623].form[0][0] = avx_module.vector
-    table[623].form[0][1] = avx_module.vector
-    table[623].form[0][2] = avx_module.vector
-    table[623].form[0][3] = avx_module.vector
-    table[623].form[1][0] = avx_module.vector
-    table[623].form[1][1] = avx_module.vector
-    table[623].form[1][2] = avx_module.vector
-    table[623].form[1][3] = avx_module.vector
-    table[624].form[0][0] = avx_module.vector
-    table[624].form[0][1] = avx_module.vector
-    table[624].form[0][2] = avx_module.vector
-    table[624].form[0][3] = avx_module.vector
-    table[624].form[1][0] = avx_module.vector
-    table[624].form[1][1] = avx_module.vector
-    table[624].form[1][2] = avx_module.vector
-    table[624].form[1][3] = avx_module.vector
-    table[625].form[0][0] = avx_module.vector
-    table[625].form[0][1] = avx_module.vector
-    table[625].form[0][2] = avx_module.vector
-    table[625].form[0][3] = avx_module.vector
-    table[625].form[1][0] = avx_module.vector
-    table[625].form[1][1] = avx_module.vector
-    table[625].form[1][2] = avx_module.vector
-    table[625].form[1][3] = avx_module.vector
-    table[626].form[0][0] = avx_module.vector
-    table[626].form[0][1] = avx_module.vector
-    table[626].form[0][2] = avx_module.vector
-    table[626].form[0][3] = avx_module.vector
-    table[626].form[1][0] = avx_module.vector
-    table[626].form[1][1] = avx_module.vector
-    table[626].form[1][2] = avx_module.vector
-    table[626].form[1][3] = avx_module.vector
-    table[627].form[0][0] = avx_module.vector
-    table[627].form[0][1] = avx_module.vector
-    table[627].form[0][2] = avx_module.vector
-    table[627].form[0][3] = avx_module.vector
-    table[627].form[1][0] = avx_module.vector
-    table[627].form[1][1] = avx_module.vector
-    table[627].form[1][2] = avx_module.vector
-    table[627].form[1][3] = avx_module.vector
-    table[628].form[0][0] = avx_module.vector
-    table[628].form[0][1] = avx_module.vector
-    table[628].form[0][2] = avx_module.vector
-    table[628].form[0][3] = avx_module.vector
-    table[628].form[1][0] = avx_module.vector
-    table[628].form[1][1] = avx_module.vector
-    table[628].form[1][2] = avx_module.vector
-    table[628].form[1][3] = avx_module.vector
-    table[629].form[0][0] = avx_module.vector
-    table[629].form[0][1] = avx_module.vector
-    table[629].form[0][2] = avx_module.vector
-    table[629].form[0][3] = avx_module.vector
-    table[629].form[1][0] = avx_module.vector
-    table[629].form[1][1] = avx_module.vector
-    table[629].form[1][2] = avx_module.vector
-    table[629].form[1][3] = avx_module.vector
-    table[630].form[0][0] = avx_module.vector
-    table[630].form[0][1] = avx_module.vector
-    table[630].form[0][2] = avx_module.vector
-    table[630].form[0][3] = avx_module.vector
-    table[630].form[1][0] = avx_module.vector
-    table[630].form[1][1] = avx_module.vector
-    table[630].form[1][2] = avx_module.vector
-    table[630].form[1][3] = avx_module.vector
-    table[631].form[0][0] = avx_module.vector
-    table[631].form[0][1] = avx_module.vector
-    table[631].form[0][2] = avx_module.vector
-    table[631].form[0][3] = avx_module.vector
-    table[631].form[1][0] = avx_module.vector
-    table[631].form[1][1] = avx_module.vector
-    table[631].form[1][2] = avx_module.vector
-    table[631].form[1][3] = avx_module.vector
-    table[632].form[0][0] = avx_module.vector
-    table[632].form[0][1] = avx_module.vector
-    table[632].form[0][2] = avx_module.vector
-    table[632].form[0][3] = avx_module.vector
-    table[632].form[1][0] = avx_module.vector
-    table[632].form[1][1] = avx_module.vector
-    table[632].form[1][2] = avx_module.vector
-    table[632].form[1][3] = avx_module.vector
-    table[633].form[0][0] = avx_module.vector
-    table[633].form[0][1] = avx_module.vector
-    table[633].form[0][2] = avx_module.vector
-    table[633].form[0][3] = avx_module.vector
-    table[633].form[1][0] = avx_module.vector
-    table[633].form[1][1] = avx_module.vector
-    table[633].form[1][2] = avx_module.vector
-    table[633].form[1][3] = avx_module.vector
-    table[634].form[0][0] = avx_module.vector
-    table[634].form[0][1] = avx_module.vector
-    table[634].form[0][2] = avx_module.vector
-    table[634].form[0][3] = avx_module.vector
-    table[634].form[1][0] = avx_module.vector
-    table[634].form[1][1] = avx_module.vector
+    set_all(table[1478].form[1], sse_move_module.load_unaligned)
+    set_all(table[1479].form[0], sse_move_module.store_unaligned)
+    set_all(table[1479].form[1], sse_move_module.store_unaligned)
+    set_all(table[1480].form[1], sse_move_module.load_4)
+    set_all(table[1481].form[0], sse_move_module.movss_register)
+    set_all(table[1482].form[1], sse_move_module.store_4)
+    set_all(table[1483].form[0], sse_move_module.movss_store_register)
+    set_all(table[1484].form[1], sse_move_module.load_8)
+    set_all(table[1485].form[0], sse_move_module.movsd_register)
+    set_all(table[1486].form[1], sse_move_module.store_low)
+    set_all(table[1487].form[0], sse_move_module.movsd_store_register)
+    set_all(table[1488].form[1], sse_move_module.load_low)
+    set_all(table[1489].form[0], sse_move_module.movhlps)
+    set_all(table[1490].form[1], sse_move_module.load_low)
+    set_all(table[1491].form[0], sse_module.vector)
+    set_all(table[1491].form[1], sse_module.vector)
+    set_all(table[1492].form[0], sse_module.vector_8)
+    set_all(table[1492].form[1], sse_module.vector_8)
+    set_all(table[1493].form[1], sse_move_module.store_low)
+    set_all(table[1494].form[1], sse_move_module.store_low)
+    set_all(table[1495].form[1], sse_move_module.load_high)
+    set_all(table[1496].form[0], sse_move_module.movlhps)
+    set_all(table[1497].form[1], sse_move_module.load_high)
+    set_all(table[1498].form[0], sse_module.vector)
+    set_all(table[1498].form[1], sse_module.vector)
+    set_all(table[1499].form[1], sse_move_module.store_high)
+    set_all(table[1500].form[1], sse_move_module.store_high)
+    set_all(table[1501].form[0], sse_move_module.load_aligned)
+    set_all(table[1501].form[1], sse_move_module.load_aligned)
+    set_all(table[1502].form[0], sse_move_module.store_aligned)
+    set_all(table[1502].form[1], sse_move_module.store_aligned)
+    set_all(table[1503].form[1], sse_move_module.store_aligned)
+    set_all(table[1504].form[0], sse_move_module.load_aligned)
+    set_all(table[1504].form[1], sse_move_module.load_aligned)
+    set_all(table[1505].form[0], sse_move_module.store_aligned)
+    set_all(table[1505].form[1], sse_move_module.store_aligned)
+    set_all(table[1506].form[1], sse_move_module.store_aligned)
+    set_all(table[1507].form[0], sse_move_module.movd_load)
+    set_all(table[1507].form[1], sse_move_module.movd_load)
+    set_all(table[1508].form[0], sse_move_module.movd_store)
+    set_all(table[1508].form[1], sse_move_module.movd_store)
+    set_all(table[1509].form[0], sse_move_module.load_aligned)
+    set_all(table[1509].form[1], sse_move_module.load_aligned)
+    set_all(table[1510].form[0], sse_move_module.load_unaligned)
+    set_all(table[1510].form[1], sse_move_module.load_unaligned)
+    set_all(table[1511].form[0], sse_move_module.store_aligned)
+    set_all(table[1511].form[1], sse_move_module.store_aligned)
+    set_all(table[1512].form[0], sse_move_module.store_unaligned)
+    set_all(table[1512].form[1], sse_move_module.store_unaligned)
+    set_all(table[1513].form[1], sse_move_module.load_8)
+    set_all(table[1514].form[0], sse_move_module.movq_register)
+    set_all(table[1515].form[1], sse_move_module.store_low)
+    set_all(table[1516].form[0], sse_move_module.movq_store_register)
+    set_all(table[1517].form[1], sse_move_module.store_aligned)
+    set_all(table[1518].form[1], sse_move_module.load_unaligned)
+    set_all(table[1519].form[1], sse_move_module.load_aligned)
+    set_all(table[1520].form[0], sse_move_module.maskmovdqu)
+    set_all(table[1521].form[0], sse_move_module.logic_and)
+    set_all(table[1521].form[1], sse_move_module.logic_and)
+    set_all(table[1522].form[0], sse_move_module.logic_and)
+    set_all(table[1522].form[1], sse_move_module.logic_and)
+    set_all(table[1523].form[0], sse_move_module.logic_andnot)
+    set_all(table[1523].form[1], sse_move_module.logic_andnot)
+    set_all(table[1524].form[0], sse_move_module.logic_andnot)
+    set_all(table[1524].form[1], sse_move_module.logic_andnot)
+    set_all(table[1525].form[0], sse_move_module.logic_or)
+    set_all(table[1525].form[1], sse_move_module.logic_or)
+    set_all(table[1526].form[0], sse_move_module.logic_or)
+    set_all(table[1526].form[1], sse_move_module.logic_or)
+    set_all(table[1527].form[0], sse_move_module.logic_xor)
+    set_all(table[1527].form[1], sse_move_module.logic_xor)
+    set_all(table[1528].form[0], sse_move_module.logic_xor)
+    set_all(table[1528].form[1], sse_move_module.logic_xor)
+    set_all(table[1529].form[0], sse_move_module.logic_and)
+    set_all(table[1529].form[1], sse_move_module.logic_and)
+    set_all(table[1530].form[0], sse_move_module.logic_andnot)
+    set_all(table[1530].form[1], sse_move_module.logic_andnot)
+    set_all(table[1531].form[0], sse_move_module.logic_or)
+    set_all(table[1531].form[1], sse_move_module.logic_or)
+    set_all(table[1532].form[0], sse_move_module.logic_xor)
+    set_all(table[1532].form[1], sse_move_module.logic_xor)
+    set_all(table[1533].form[0], sse_float_module.float_16)
+    set_all(table[1533].form[1], sse_float_module.float_16)
+    set_all(table[1534].form[0], sse_float_module.float_16)
+    set_all(table[1534].form[1], sse_float_module.float_16)
+    set_all(table[1535].form[0], sse_float_module.float_4)
+    set_all(table[1535].form[1], sse_float_module.float_4)
+    set_all(table[1536].form[0], sse_float_module.float_8)
+    set_all(table[1536].form[1], sse_float_module.float_8)
+    set_all(table[1537].form[0], sse_float_module.float_16)
+    set_all(table[1537].form[1], sse_float_module.float_16)
+    set_all(table[1538].form[0], sse_float_module.float_16)
+    set_all(table[1538].form[1], sse_float_module.float_16)
+    set_all(table[1539].form[0], sse_float_module.float_4)
+    set_all(table[1539].form[1], sse_float_module.float_4)
+    set_all(table[1540].form[0], sse_float_module.float_8)
+    set_all(table[1540].form[1], sse_float_module.float_8)
+    set_all(table[1541].form[0], sse_float_module.float_16)
+    set_all(table[1541].form[1], sse_float_module.float_16)
+    set_all(table[1542].form[0], sse_float_module.float_16)
+    set_all(table[1542].form[1], sse_float_module.float_16)
+    set_all(table[1543].form[0], sse_float_module.float_4)
+    set_all(table[1543].form[1], sse_float_module.float_4)
+    set_all(table[1544].form[0], sse_float_module.float_8)
+    set_all(table[1544].form[1], sse_float_module.float_8)
+    set_all(table[1545].form[0], sse_float_module.float_16)
+    set_all(table[1545].form[1], sse_float_module.float_16)
+    set_all(table[1546].form[0], sse_float_module.float_16)
+    set_all(table[1546].form[1], sse_float_module.float_16)
+    set_all(table[1547].form[0], sse_float_module.float_4)
+    set_all(table[1547].form[1], sse_float_module.float_4)
+    set_all(table[1548].form[0], sse_float_module.float_8)
+    set_all(table[1548].form[1], sse_float_module.float_8)
+    set_all(table[1549].form[0], sse_float_module.float_16)
+    set_all(table[1549].form[1], sse_float_module.float_16)
+    set_all(table[1550].form[0], sse_float_module.float_16)
+    set_all(table[1550].form[1], sse_float_module.float_16)
+    set_all(table[1551].form[0], sse_float_module.float_4)
+    set_all(table[1551].form[1], sse_float_module.float_4)
+    set_all(table[1552].form[0], sse_float_module.float_8)
+    set_all(table[1552].form[1], sse_float_module.float_8)
+    set_all(table[1553].form[0], sse_float_module.float_16)
+    set_all(table[1553].form[1], sse_float_module.float_16)
+    set_all(table[1554].form[0], sse_float_module.float_16)
+    set_all(table[1554].form[1], sse_float_module.float_16)
+    set_all(table[1555].form[0], sse_float_module.float_4)
+    set_all(table[1555].form[1], sse_float_module.float_4)
+    set_all(table[1556].form[0], sse_float_module.float_8)
+    set_all(table[1556].form[1], sse_float_module.float_8)
+    set_all(table[1557].form[0], sse_float_module.float_16)
+    set_all(table[1557].form[1], sse_float_module.float_16)
+    set_all(table[1558].form[0], sse_float_module.float_16)
+    set_all(table[1558].form[1], sse_float_module.float_16)
+    set_all(table[1559].form[0], sse_float_module.float_4)
+    set_all(table[1559].form[1], sse_float_module.float_4)
+    set_all(table[1560].form[0], sse_float_module.float_8)
+    set_all(table[1560].form[1], sse_float_module.float_8)
+    set_all(table[1561].form[0], sse_float_module.float_16)
+    set_all(table[1561].form[1], sse_float_module.float_16)
+    set_all(table[1562].form[0], sse_float_module.float_16)
+    set_all(table[1562].form[1], sse_float_module.float_16)
+    set_all(table[1563].form[0], sse_float_module.float_4)
+    set_all(table[1563].form[1], sse_float_module.float_4)
+    set_all(table[1564].form[0], sse_float_module.float_8)
+    set_all(table[1564].form[1], sse_float_module.float_8)
+    set_all(table[1565].form[0], sse_module.vector)
+    set_all(table[1565].form[1], sse_module.vector)
+    set_all(table[1566].form[0], sse_module.vector_4)
+    set_all(table[1566].form[1], sse_module.vector_4)
+    set_all(table[1567].form[0], sse_module.vector)
+    set_all(table[1567].form[1], sse_module.vector)
+    set_all(table[1568].form[0], sse_module.vector_4)
+    set_all(table[1568].form[1], sse_module.vector_4)
+    set_all(table[1569].form[0], sse_float_module.float_16)
+    set_all(table[1569].form[1], sse_float_module.float_16)
+    set_all(table[1570].form[0], sse_float_module.float_16)
+    set_all(table[1570].form[1], sse_float_module.float_16)
+    set_all(table[1571].form[0], sse_float_module.float_16)
+    set_all(table[1571].form[1], sse_float_module.float_16)
+    set_all(table[1572].form[0], sse_float_module.float_16)
+    set_all(table[1572].form[1], sse_float_module.float_16)
+    set_all(table[1573].form[0], sse_float_module.float_16)
+    set_all(table[1573].form[1], sse_float_module.float_16)
+    set_all(table[1574].form[0], sse_float_module.float_16)
+    set_all(table[1574].form[1], sse_float_module.float_16)
+    set_all(table[1575].form[0], sse_float_module.compare_4)
+    set_all(table[1575].form[1], sse_float_module.compare_4)
+    set_all(table[1576].form[0], sse_float_module.compare_8)
+    set_all(table[1576].form[1], sse_float_module.compare_8)
+    set_all(table[1577].form[0], sse_float_module.compare_4)
+    set_all(table[1577].form[1], sse_float_module.compare_4)
+    set_all(table[1578].form[0], sse_float_module.compare_8)
+    set_all(table[1578].form[1], sse_float_module.compare_8)
+    set_all(table[1579].form[0], sse_float_module.float_16)
+    set_all(table[1579].form[1], sse_float_module.float_16)
+    set_all(table[1580].form[0], sse_float_module.float_16)
+    set_all(table[1580].form[1], sse_float_module.float_16)
+    set_all(table[1581].form[0], sse_float_module.float_4)
+    set_all(table[1581].form[1], sse_float_module.float_4)
+    set_all(table[1582].form[0], sse_float_module.float_8)
+    set_all(table[1582].form[1], sse_float_module.float_8)
+    set_all(table[1583].form[0], sse_float_module.float_16)
+    set_all(table[1583].form[1], sse_float_module.float_16)
+    set_all(table[1584].form[0], sse_float_module.float_16)
+    set_all(table[1584].form[1], sse_float_module.float_16)
+    set_all(table[1585].form[0], sse_float_module.from_integer)
+    set_all(table[1585].form[1], sse_float_module.from_integer)
+    set_all(table[1586].form[0], sse_float_module.from_integer)
+    set_all(table[1586].form[1], sse_float_module.from_integer)
+    set_all(table[1587].form[0], sse_float_module.to_integer_4)
+    set_all(table[1587].form[1], sse_float_module.to_integer_4)
+    set_all(table[1588].form[0], sse_float_module.to_integer_8)
+    set_all(table[1588].form[1], sse_float_module.to_integer_8)
+    set_all(table[1589].form[0], sse_float_module.to_integer_4)
+    set_all(table[1589].form[1], sse_float_module.to_integer_4)
+    set_all(table[1590].form[0], sse_float_module.to_integer_8)
+    set_all(table[1590].form[1], sse_float_module.to_integer_8)
+    set_all(table[1591].form[0], sse_float_module.float_8)
+    set_all(table[1591].form[1], sse_float_module.float_8)
+    set_all(table[1592].form[0], sse_float_module.float_16)
+    set_all(table[1592].form[1], sse_float_module.float_16)
+    set_all(table[1593].form[0], sse_float_module.float_4)
+    set_all(table[1593].form[1], sse_float_module.float_4)
+    set_all(table[1594].form[0], sse_float_module.float_8)
+    set_all(table[1594].form[1], sse_float_module.float_8)
+    set_all(table[1595].form[0], sse_float_module.float_16)
+    set_all(table[1595].form[1], sse_float_module.float_16)
+    set_all(table[1596].form[0], sse_float_module.float_16)
+    set_all(table[1596].form[1], sse_float_module.float_16)
+    set_all(table[1597].form[0], sse_float_module.float_16)
+    set_all(table[1597].form[1], sse_float_module.float_16)
+    set_all(table[1598].form[0], sse_float_module.float_16)
+    set_all(table[1598].form[1], sse_float_module.float_16)
+    set_all(table[1599].form[0], sse_float_module.float_16)
+    set_all(table[1599].form[1], sse_float_module.float_16)
+    set_all(table[1600].form[0], sse_module.vector_8)
+    set_all(table[1600].form[1], sse_module.vector_8)
+    set_all(table[1601].form[0], x87_mmx_module.cvtpi)
+    set_all(table[1601].form[1], x87_mmx_module.cvtpi)
+    set_all(table[1602].form[0], x87_mmx_module.cvtpi)
+    set_all(table[1602].form[1], x87_mmx_module.cvtpi)
+    set_all(table[1603].form[0], x87_mmx_module.cvtps2pi)
+    set_all(table[1603].form[1], x87_mmx_module.cvtps2pi)
+    set_all(table[1604].form[0], x87_mmx_module.cvtpd2pi)
+    set_all(table[1604].form[1], x87_mmx_module.cvtpd2pi)
+    set_all(table[1605].form[0], x87_mmx_module.cvtps2pi)
+    set_all(table[1605].form[1], x87_mmx_module.cvtps2pi)
+    set_all(table[1606].form[0], x87_mmx_module.cvtpd2pi)
+    set_all(table[1606].form[1], x87_mmx_module.cvtpd2pi)
+    set_all(table[1607].form[0], sse_module.vector)
+    set_all(table[1607].form[1], sse_module.vector)
+    set_all(table[1608].form[0], sse_module.vector)
+    set_all(table[1608].form[1], sse_module.vector)
+    set_all(table[1609].form[0], sse_module.vector)
+    set_all(table[1609].form[1], sse_module.vector)
+    set_all(table[1610].form[0], sse_module.vector)
+    set_all(table[1610].form[1], sse_module.vector)
+    set_all(table[1611].form[0], sse_module.vector)
+    set_all(table[1611].form[1], sse_module.vector)
+    set_all(table[1612].form[0], sse_module.vector)
+    set_all(table[1612].form[1], sse_module.vector)
+    set_all(table[1613].form[0], sse_module.vector)
+    set_all(table[1613].form[1], sse_module.vector)
+    set_all(table[1614].form[0], sse_module.vector)
+    set_all(table[1614].form[1], sse_module.vector)
+    set_all(table[1615].form[0], sse_module.vector)
+    set_all(table[1615].form[1], sse_module.vector)
+    set_all(table[1616].form[0], sse_module.vector_mask)
+    set_all(table[1616].form[1], sse_module.vector_mask)
+    set_all(table[1617].form[0], sse_module.vector_mask)
+    set_all(table[1617].form[1], sse_module.vector_mask)
+    set_all(table[1618].form[0], sse_module.vector_mask)
+    set_all(table[1618].form[1], sse_module.vector_mask)
+    set_all(table[1619].form[0], sse_module.vector)
+    set_all(table[1619].form[1], sse_module.vector)
+    set_all(table[1620].form[0], sse_module.vector)
+    set_all(table[1620].form[1], sse_module.vector)
+    set_all(table[1621].form[0], sse_module.vector)
+    set_all(table[1621].form[1], sse_module.vector)
+    set_all(table[1622].form[0], sse_gpr_module.insertps)
+    set_all(table[1622].form[1], sse_gpr_module.insertps)
+    set_all(table[1623].form[0], sse_gpr_module.movmskps)
+    set_all(table[1624].form[0], sse_gpr_module.movmskpd)
+    set_all(table[1625].form[0], sse_gpr_module.pmovmskb)
+    set_all(table[1626].form[0], sse_gpr_module.pinsrw)
+    set_all(table[1626].form[1], sse_gpr_module.pinsrw)
+    set_all(table[1627].form[0], sse_gpr_module.pextrw_register)
+    set_all(table[1628].form[1], sse_gpr_module.pextrb)
+    set_all(table[1629].form[0], sse_gpr_module.pextrb)
+    set_all(table[1630].form[0], sse_gpr_module.pextrw)
+    set_all(table[1630].form[1], sse_gpr_module.pextrw)
+    set_all(table[1631].form[0], sse_gpr_module.pextrd)
+    set_all(table[1631].form[1], sse_gpr_module.pextrd)
+    set_all(table[1632].form[0], sse_gpr_module.extractps)
+    set_all(table[1632].form[1], sse_gpr_module.extractps)
+    set_all(table[1633].form[1], sse_gpr_module.pinsrb)
+    set_all(table[1634].form[0], sse_gpr_module.pinsrb)
+    set_all(table[1635].form[0], sse_gpr_module.pinsrd)
+    set_all(table[1635].form[1], sse_gpr_module.pinsrd)
+    set_all(table[1636].form[0], x87_mmx_module.mmx_4)
+    set_all(table[1636].form[1], x87_mmx_module.mmx_4)
+    set_all(table[1637].form[0], sse_module.vector)
+    set_all(table[1637].form[1], sse_module.vector)
+    set_all(table[1638].form[0], x87_mmx_module.mmx_4)
+    set_all(table[1638].form[1], x87_mmx_module.mmx_4)
+    set_all(table[1639].form[0], sse_module.vector)
+    set_all(table[1639].form[1], sse_module.vector)
+    set_all(table[1640].form[0], x87_mmx_module.mmx_4)
+    set_all(table[1640].form[1], x87_mmx_module.mmx_4)
+    set_all(table[1641].form[0], sse_module.vector)
+    set_all(table[1641].form[1], sse_module.vector)
+    set_all(table[1642].form[0], x87_mmx_module.mmx)
+    set_all(table[1642].form[1], x87_mmx_module.mmx)
+    set_all(table[1643].form[0], sse_module.vector)
+    set_all(table[1643].form[1], sse_module.vector)
+    set_all(table[1644].form[0], x87_mmx_module.mmx)
+    set_all(table[1644].form[1], x87_mmx_module.mmx)
+    set_all(table[1645].form[0], sse_module.vector)
+    set_all(table[1645].form[1], sse_module.vector)
+    set_all(table[1646].form[0], x87_mmx_module.mmx)
+    set_all(table[1646].form[1], x87_mmx_module.mmx)
+    set_all(table[1647].form[0], sse_module.vector)
+    set_all(table[1647].form[1], sse_module.vector)
+    set_all(table[1648].form[0], x87_mmx_module.mmx)
+    set_all(table[1648].form[1], x87_mmx_module.mmx)
+    set_all(table[1649].form[0], sse_module.vector)
+    set_all(table[1649].form[1], sse_module.vector)
+    set_all(table[1650].form[0], x87_mmx_module.mmx)
+    set_all(table[1650].form[1], x87_mmx_module.mmx)
+    set_all(table[1651].form[0], sse_module.vector)
+    set_all(table[1651].form[1], sse_module.vector)
+    set_all(table[1652].form[0], x87_mmx_module.mmx)
+    set_all(table[1652].form[1], x87_mmx_module.mmx)
+    set_all(table[1653].form[0], sse_module.vector)
+    set_all(table[1653].form[1], sse_module.vector)
+    set_all(table[1654].form[0], x87_mmx_module.mmx)
+    set_all(table[1654].form[1], x87_mmx_module.mmx)
+    set_all(table[1655].form[0], sse_module.vector)
+    set_all(table[1655].form[1], sse_module.vector)
+    set_all(table[1656].form[0], x87_mmx_module.mmx)
+    set_all(table[1656].form[1], x87_mmx_module.mmx)
+    set_all(table[1657].form[0], sse_module.vector)
+    set_all(table[1657].form[1], sse_module.vector)
+    set_all(table[1658].form[0], x87_mmx_module.mmx)
+    set_all(table[1658].form[1], x87_mmx_module.mmx)
+    set_all(table[1659].form[0], sse_module.vector)
+    set_all(table[1659].form[1], sse_module.vector)
+    set_all(table[1660].form[0], x87_mmx_module.mmx)
+    set_all(table[1660].form[1], x87_mmx_module.mmx)
+    set_all(table[1661].form[0], sse_module.vector)
+    set_all(table[1661].form[1], sse_module.vector)
+    set_all(table[1662].form[0], x87_mmx_module.mmx)
+    set_all(table[1662].form[1], x87_mmx_module.mmx)
+    set_all(table[1663].form[0], sse_module.vector)
+    set_all(table[1663].form[1], sse_module.vector)
+    set_all(table[1664].form[0], x87_mmx_module.mmx)
+    set_all(table[1664].form[1], x87_mmx_module.mmx)
+    set_all(table[1665].form[0], sse_module.vector)
+    set_all(table[1665].form[1], sse_module.vector)
+    set_all(table[1666].form[0], x87_mmx_module.mmx)
+    set_all(table[1666].form[1], x87_mmx_module.mmx)
+    set_all(table[1667].form[0], sse_module.vector)
+    set_all(table[1667].form[1], sse_module.vector)
+    set_all(table[1668].form[0], x87_mmx_module.mmx)
+    set_all(table[1668].form[1], x87_mmx_module.mmx)
+    set_all(table[1669].form[0], sse_module.vector)
+    set_all(table[1669].form[1], sse_module.vector)
+    set_all(table[1670].form[0], x87_mmx_module.mmx)
+    set_all(table[1670].form[1], x87_mmx_module.mmx)
+    set_all(table[1671].form[0], sse_module.vector)
+    set_all(table[1671].form[1], sse_module.vector)
+    set_all(table[1672].form[0], x87_mmx_module.mmx)
+    set_all(table[1672].form[1], x87_mmx_module.mmx)
+    set_all(table[1673].form[0], sse_module.vector)
+    set_all(table[1673].form[1], sse_module.vector)
+    set_all(table[1674].form[0], x87_mmx_module.mmx)
+    set_all(table[1674].form[1], x87_mmx_module.mmx)
+    set_all(table[1675].form[0], sse_module.vector)
+    set_all(table[1675].form[1], sse_module.vector)
+    set_all(table[1676].form[0], x87_mmx_module.mmx)
+    set_all(table[1676].form[1], x87_mmx_module.mmx)
+    set_all(table[1677].form[0], sse_module.vector)
+    set_all(table[1677].form[1], sse_module.vector)
+    set_all(table[1678].form[0], x87_mmx_module.mmx)
+    set_all(table[1678].form[1], x87_mmx_module.mmx)
+    set_all(table[1679].form[0], sse_module.vector)
+    set_all(table[1679].form[1], sse_module.vector)
+    set_all(table[1680].form[0], x87_mmx_module.mmx)
+    set_all(table[1680].form[1], x87_mmx_module.mmx)
+    set_all(table[1681].form[0], sse_module.vector)
+    set_all(table[1681].form[1], sse_module.vector)
+    set_all(table[1682].form[0], x87_mmx_module.mmx)
+    set_all(table[1682].form[1], x87_mmx_module.mmx)
+    set_all(table[1683].form[0], x87_mmx_module.mmx)
+    set_all(table[1683].form[1], x87_mmx_module.mmx)
+    set_all(table[1684].form[0], sse_module.vector)
+    set_all(table[1684].form[1], sse_module.vector)
+    set_all(table[1685].form[0], x87_mmx_module.mmx)
+    set_all(table[1685].form[1], x87_mmx_module.mmx)
+    set_all(table[1686].form[0], sse_module.vector)
+    set_all(table[1686].form[1], sse_module.vector)
+    set_all(table[1687].form[0], x87_mmx_module.mmx)
+    set_all(table[1687].form[1], x87_mmx_module.mmx)
+    set_all(table[1688].form[0], sse_module.vector)
+    set_all(table[1688].form[1], sse_module.vector)
+    set_all(table[1689].form[0], x87_mmx_module.mmx)
+    set_all(table[1689].form[1], x87_mmx_module.mmx)
+    set_all(table[1690].form[0], x87_mmx_module.mmx)
+    set_all(table[1690].form[1], x87_mmx_module.mmx)
+    set_all(table[1691].form[0], sse_module.vector)
+    set_all(table[1691].form[1], sse_module.vector)
+    set_all(table[1692].form[0], x87_mmx_module.mmx)
+    set_all(table[1692].form[1], x87_mmx_module.mmx)
+    set_all(table[1693].form[0], sse_module.vector)
+    set_all(table[1693].form[1], sse_module.vector)
+    set_all(table[1694].form[0], x87_mmx_module.mmx)
+    set_all(table[1694].form[1], x87_mmx_module.mmx)
+    set_all(table[1695].form[0], sse_module.vector)
+    set_all(table[1695].form[1], sse_module.vector)
+    set_all(table[1696].form[0], x87_mmx_module.mmx)
 
 
 @cython.cfunc
 @cython.exceptval(check=False)
 def fill_9(table: HandlerSetP) -> cython.void:
-    table[634].form[1][2] = avx_module.vector
-    table[634].form[1][3] = avx_module.vector
-    table[635].form[0][0] = avx_module.vector
-    table[635].form[0][1] = avx_module.vector
-    table[635].form[0][2] = avx_module.vector
-    table[635].form[0][3] = avx_module.vector
-    table[635].form[1][0] = avx_module.vector
-    table[635].form[1][1] = avx_module.vector
-    table[635].form[1][2] = avx_module.vector
-    table[635].form[1][3] = avx_module.vector
-    table[636].form[0][0] = avx_module.vector
-    table[636].form[0][1] = avx_module.vector
-    table[636].form[0][2] = avx_module.vector
-    table[636].form[0][3] = avx_module.vector
-    table[636].form[1][0] = avx_module.vector
-    table[636].form[1][1] = avx_module.vector
-    table[636].form[1][2] = avx_module.vector
-    table[636].form[1][3] = avx_module.vector
-    table[637].form[0][0] = avx_module.vector
-    table[637].form[0][1] = avx_module.vector
-    table[637].form[0][2] = avx_module.vector
-    table[637].form[0][3] = avx_module.vector
-    table[637].form[1][0] = avx_module.vector
-    table[637].form[1][1] = avx_module.vector
-    table[637].form[1][2] = avx_module.vector
-    table[637].form[1][3] = avx_module.vector
-    table[638].form[0][0] = avx_module.vector
-    table[638].form[0][1] = avx_module.vector
-    table[638].form[0][2] = avx_module.vector
-    table[638].form[0][3] = avx_module.vector
-    table[638].form[1][0] = avx_module.vector
-    table[638].form[1][1] = avx_module.vector
-    table[638].form[1][2] = avx_module.vector
-    table[638].form[1][3] = avx_module.vector
-    table[639].form[0][0] = avx_module.vector
-    table[639].form[0][1] = avx_module.vector
-    table[639].form[0][2] = avx_module.vector
-    table[639].form[0][3] = avx_module.vector
-    table[639].form[1][0] = avx_module.vector
-    table[639].form[1][1] = avx_module.vector
-    table[639].form[1][2] = avx_module.vector
-    table[639].form[1][3] = avx_module.vector
-    table[640].form[0][0] = avx_module.vector
-    table[640].form[0][1] = avx_module.vector
-    table[640].form[0][2] = avx_module.vector
-    table[640].form[0][3] = avx_module.vector
-    table[640].form[1][0] = avx_module.vector
-    table[640].form[1][1] = avx_module.vector
-    table[640].form[1][2] = avx_module.vector
-    table[640].form[1][3] = avx_module.vector
-    table[641].form[0][0] = avx_module.vector
-    table[641].form[0][1] = avx_module.vector
-    table[641].form[0][2] = avx_module.vector
-    table[641].form[0][3] = avx_module.vector
-    table[641].form[1][0] = avx_module.vector
-    table[641].form[1][1] = avx_module.vector
-    table[641].form[1][2] = avx_module.vector
-    table[641].form[1][3] = avx_module.vector
-    table[642].form[0][0] = avx_module.vector
-    table[642].form[0][1] = avx_module.vector
-    table[642].form[0][2] = avx_module.vector
-    table[642].form[0][3] = avx_module.vector
-    table[642].form[1][0] = avx_module.vector
-    table[642].form[1][1] = avx_module.vector
-    table[642].form[1][2] = avx_module.vector
-    table[642].form[1][3] = avx_module.vector
-    table[643].form[0][0] = avx_module.vector
-    table[643].form[0][1] = avx_module.vector
-    table[643].form[0][2] = avx_module.vector
-    table[643].form[0][3] = avx_module.vector
-    table[643].form[1][0] = avx_module.vector
-    table[643].form[1][1] = avx_module.vector
-    table[643].form[1][2] = avx_module.vector
-    table[643].form[1][3] = avx_module.vector
-    table[644].form[0][0] = avx_module.vector
-    table[644].form[0][1] = avx_module.vector
-    table[644].form[0][2] = avx_module.vector
-    table[644].form[0][3] = avx_module.vector
-    table[644].form[1][0] = avx_module.vector
-    table[644].form[1][1] = avx_module.vector
-    table[644].form[1][2] = avx_module.vector
-    table[644].form[1][3] = avx_module.vector
-    table[645].form[0][0] = avx_module.vector
-    table[645].form[0][1] = avx_module.vector
-    table[645].form[0][2] = avx_module.vector
-    table[645].form[0][3] = avx_module.vector
-    table[645].form[1][0] = avx_module.vector
-    table[645].form[1][1] = avx_module.vector
-    table[645].form[1][2] = avx_module.vector
-    table[645].form[1][3] = avx_module.vector
-    table[646].form[0][0] = avx_module.vector
-    table[646].form[0][1] = avx_module.vector
-    table[646].form[0][2] = avx_module.vector
-    table[646].form[0][3] = avx_module.vector
-    table[646].form[1][0] = avx_module.vector
-    table[646].form[1][1] = avx_module.vector
-    table[646].form[1][2] = avx_module.vector
-    table[646].form[1][3] = avx_module.vector
-    table[647].form[0][0] = avx_module.vector
-    table[647].form[0][1] = avx_module.vector
-    table[647].form[0][2] = avx_module.vector
-    table[647].form[0][3] = avx_module.vector
-    table[647].form[1][0] = avx_module.vector
-    table[647].form[1][1] = avx_module.vector
-    table[647].form[1][2] = avx_module.vector
-    table[647].form[1][3] = avx_module.vector
-    table[648].form[0][0] = avx_module.vector
-    table[648].form[0][1] = avx_module.vector
-    table[648].form[0][2] = avx_module.vector
-    table[648].form[0][3] = avx_module.vector
-    table[648].form[1][0] = avx_module.vector
-    table[648].form[1][1] = avx_module.vector
-    table[648].form[1][2] = avx_module.vector
-    table[648].form[1][3] = avx_module.vector
-    table[649].form[0][0] = avx_module.vector
-    table[649].form[0][1] = avx_module.vector
-    table[649].form[0][2] = avx_module.vector
-    table[649].form[0][3] = avx_module.vector
-    table[649].form[1][0] = avx_module.vector
-    table[649].form[1][1] = avx_module.vector
-    table[649].form[1][2] = avx_module.vector
-    table[649].form[1][3] = avx_module.vector
-    table[650].form[0][0] = avx_module.vector
-    table[650].form[0][1] = avx_module.vector
-    table[650].form[0][2] = avx_module.vector
-    table[650].form[0][3] = avx_module.vector
-    table[650].form[1][0] = avx_module.vector
-    table[650].form[1][1] = avx_module.vector
-    table[650].form[1][2] = avx_module.vector
-    table[650].form[1][3] = avx_module.vector
-    table[651].form[0][0] = avx_module.vector
-    table[651].form[0][1] = avx_module.vector
-    table[651].form[0][2] = avx_module.vector
-    table[651].form[0][3] = avx_module.vector
-    table[651].form[1][0] = avx_module.vector
-    table[651].form[1][1] = avx_module.vector
-    table[651].form[1][2] = avx_module.vector
-    table[651].form[1][3] = avx_module.vector
-    table[652].form[0][0] = avx_module.vector
-    table[652].form[0][1] = avx_module.vector
-    table[652].form[0][2] = avx_module.vector
-    table[652].form[0][3] = avx_module.vector
-    table[652].form[1][0] = avx_module.vector
-    table[652].form[1][1] = avx_module.vector
-    table[652].form[1][2] = avx_module.vector
-    table[652].form[1][3] = avx_module.vector
-    table[653].form[0][0] = avx_module.vector
-    table[653].form[0][1] = avx_module.vector
-    table[653].form[0][2] = avx_module.vector
-    table[653].form[0][3] = avx_module.vector
-    table[653].form[1][0] = avx_module.vector
-    table[653].form[1][1] = avx_module.vector
-    table[653].form[1][2] = avx_module.vector
-    table[653].form[1][3] = avx_module.vector
-    table[654].form[0][0] = avx_module.vector
-    table[654].form[0][1] = avx_module.vector
-    table[654].form[0][2] = avx_module.vector
-    table[654].form[0][3] = avx_module.vector
-    table[654].form[1][0] = avx_module.vector
-    table[654].form[1][1] = avx_module.vector
-    table[654].form[1][2] = avx_module.vector
-    table[654].form[1][3] = avx_module.vector
-    table[655].form[0][0] = avx_module.vector
-    table[655].form[0][1] = avx_module.vector
-    table[655].form[0][2] = avx_module.vector
-    table[655].form[0][3] = avx_module.vector
-    table[656].form[0][0] = avx_module.vector
-    table[656].form[0][1] = avx_module.vector
-    table[656].form[0][2] = avx_module.vector
-    table[656].form[0][3] = avx_module.vector
-    table[657].form[0][0] = avx_module.vector
-    table[657].form[0][1] = avx_module.vector
-    table[657].form[0][2] = avx_module.vector
-    table[657].form[0][3] = avx_module.vector
-    table[658].form[0][0] = avx_module.vector
-    table[658].form[0][1] = avx_module.vector
-    table[658].form[0][2] = avx_module.vector
-    table[658].form[0][3] = avx_module.vector
-    table[659].form[0][0] = avx_module.vector
-    table[659].form[0][1] = avx_module.vector
-    table[659].form[0][2] = avx_module.vector
-    table[659].form[0][3] = avx_module.vector
-    table[660].form[0][0] = avx_module.vector
-    table[660].form[0][1] = avx_module.vector
-    table[660].form[0][2] = avx_module.vector
-    table[660].form[0][3] = avx_module.vector
-    table[661].form[0][0] = avx_module.vector
-    table[661].form[0][1] = avx_module.vector
-    table[661].form[0][2] = avx_module.vector
-    table[661].form[0][3] = avx_module.vector
-    table[662].form[0][0] = avx_module.vector
-    table[662].form[0][1] = avx_module.vector
-    table[662].form[0][2] = avx_module.vector
-    table[662].form[0][3] = avx_module.vector
-    table[663].form[0][0] = avx_module.vector
-    table[663].form[0][1] = avx_module.vector
-    table[663].form[0][2] = avx_module.vector
-    table[663].form[0][3] = avx_module.vector
-    table[664].form[0][0] = avx_module.vector
-    table[664].form[0][1] = avx_module.vector
-    table[664].form[0][2] = avx_module.vector
-    table[664].form[0][3] = avx_module.vector
-    table[665].form[0][0] = avx_module.vector
-    table[665].form[0][1] = avx_module.vector
-    table[665].form[0][2] = avx_module.vector
-    table[665].form[0][3] = avx_module.vector
-    table[665].form[1][0] = avx_module.vector
-    table[665].form[1][1] = avx_module.vector
-    table[665].form[1][2] = avx_module.vector
-    table[665].form[1][3] = avx_module.vector
-    table[666].form[0][0] = avx_module.vector
-    table[666].form[0][1] = avx_module.vector
-    table[666].form[0][2] = avx_module.vector
-    table[666].form[0][3] = avx_module.vector
-    table[666].form[1][0] = avx_module.vector
-    table[666].form[1][1] = avx_module.vector
-    table[666].form[1][2] = avx_module.vector
-    table[666].form[1][3] = avx_module.vector
-    table[667].form[0][0] = avx_module.vector
-    table[667].form[0][1] = avx_module.vector
-    table[667].form[0][2] = avx_module.vector
-    table[667].form[0][3] = avx_module.vector
-    table[667].form[1][0] = avx_module.vector
-    table[667].form[1][1] = avx_module.vector
-    table[667].form[1][2] = avx_module.vector
-    table[667].form[1][3] = avx_module.vector
-    table[668].form[0][0] = avx_module.vector
-    table[668].form[0][1] = avx_module.vector
-    table[668].form[0][2] = avx_module.vector
-    table[668].form[0][3] = avx_module.vector
-    table[668].form[1][0] = avx_module.vector
-    table[668].form[1][1] = avx_module.vector
-    table[668].form[1][2] = avx_module.vector
-    table[668].form[1][3] = avx_module.vector
-    table[669].form[0][0] = avx_module.vector
-    table[669].form[0][1] = avx_module.vector
-    table[669].form[0][2] = avx_module.vector
-    table[669].form[0][3] = avx_module.vector
-    table[669].form[1][0] = avx_module.vector
-    table[669].form[1][1] = avx_module.vector
-    table[669].form[1][2] = avx_module.vector
-    table[669].form[1][3] = avx_module.vector
-    table[670].form[0][0] = avx_module.vector
-    table[670].form[0][1] = avx_module.vector
-    table[670].form[0][2] = avx_module.vector
-    table[670].form[0][3] = avx_module.vector
-    table[670].form[1][0] = avx_module.vector
-    table[670].form[1][1] = avx_module.vector
-    table[670].form[1][2] = avx_module.vector
-    table[670].form[1][3] = avx_module.vector
-    table[671].form[0][0] = avx_module.vector
-    table[671].form[0][1] = avx_module.vector
-    table[671].form[0][2] = avx_module.vector
-    table[671].form[0][3] = avx_module.vector
-    table[671].form[1][0] = avx_module.vector
-    table[671].form[1][1] = avx_module.vector
-    table[671].form[1][2] = avx_module.vector
-    table[671].form[1][3] = avx_module.vector
-    table[672].form[0][0] = avx_module.vector
-    table[672].form[0][1] = avx_module.vector
-    table[672].form[0][2] = avx_module.vector
-    table[672].form[0][3] = avx_module.vector
-    table[672].form[1][0] = avx_module.vector
-    table[672].form[1][1] = avx_module.vector
-    table[672].form[1][2] = avx_module.vector
-    table[672].form[1][3] = avx_module.vector
-    table[673].form[0][0] = avx_module.vector
-    table[673].form[0][1] = avx_module.vector
-    table[673].form[0][2] = avx_module.vector
-    table[673].form[0][3] = avx_module.vector
-    table[673].form[1][0] = avx_module.vector
-    table[673].form[1][1] = avx_module.vector
-    table[673].form[1][2] = avx_module.vector
-    table[673].form[1][3] = avx_module.vector
-    table[674].form[0][0] = avx_module.vector
-    table[674].form[0][1] = avx_module.vector
-    table[674].form[0][2] = avx_module.vector
-    table[674].form[0][3] = avx_module.vector
-    table[674].form[1][0] = avx_module.vector
-    table[674].form[1][1] = avx_module.vector
-    table[674].form[1][2] = avx_module.vector
-    table[674].form[1][3] = avx_module.vector
-    table[675].form[0][0] = avx_module.vector
-    table[675].form[0][1] = avx_module.vector
-    table[675].form[0][2] = avx_module.vector
-    table[675].form[0][3] = avx_module.vector
-    table[675].form[1][0] = avx_module.vector
-    table[675].form[1][1] = avx_module.vector
-    table[675].form[1][2] = avx_module.vector
-    table[675].form[1][3] = avx_module.vector
-    table[676].form[0][0] = avx_module.vector
-    table[676].form[0][1] = avx_module.vector
-    table[676].form[0][2] = avx_module.vector
-    table[676].form[0][3] = avx_module.vector
-    table[676].form[1][0] = avx_module.vector
-    table[676].form[1][1] = avx_module.vector
-    table[676].form[1][2] = avx_module.vector
-    table[676].form[1][3] = avx_module.vector
-    table[677].form[0][0] = avx_module.vector
-    table[677].form[0][1] = avx_module.vector
-    table[677].form[0][2] = avx_module.vector
-    table[677].form[0][3] = avx_module.vector
-    table[677].form[1][0] = avx_module.vector
-    table[677].form[1][1] = avx_module.vector
-    table[677].form[1][2] = avx_module.vector
-    table[677].form[1][3] = avx_module.vector
-    table[678].form[0][0] = avx_module.vector
-    table[678].form[0][1] = avx_module.vector
-    table[678].form[0][2] = avx_module.vector
-    table[678].form[0][3] = avx_module.vector
-    table[678].form[1][0] = avx_module.vector
-    table[678].form[1][1] = avx_module.vector
-    table[678].form[1][2] = avx_module.vector
-    table[678].form[1][3] = avx_module.vector
-    table[679].form[0][0] = avx_module.vector
-    table[679].form[0][1] = avx_module.vector
-    table[679].form[0][2] = avx_module.vector
-    table[679].form[0][3] = avx_module.vector
-    table[679].form[1][0] = avx_module.vector
-    table[679].form[1][1] = avx_module.vector
-    table[679].form[1][2] = avx_module.vector
-    table[679].form[1][3] = avx_module.vector
-    table[680].form[0][0] = avx_module.vector
-    table[680].form[0][1] = avx_module.vector
-    table[680].form[0][2] = avx_module.vector
-    table[680].form[0][3] = avx_module.vector
-    table[680].form[1][0] = avx_module.vector
-    table[680].form[1][1] = avx_module.vector
-    table[680].form[1][2] = avx_module.vector
-    table[680].form[1][3] = avx_module.vector
-    table[681].form[0][0] = avx_module.vector
-    table[681].form[0][1] = avx_module.vector
-    table[681].form[0][2] = avx_module.vector
-    table[681].form[0][3] = avx_module.vector
-    table[681].form[1][0] = avx_module.vector
-    table[681].form[1][1] = avx_module.vector
-    table[681].form[1][2] = avx_module.vector
-    table[681].form[1][3] = avx_module.vector
-    table[682].form[0][0] = avx_module.vector
-    table[682].form[0][1] = avx_module.vector
-    table[682].form[0][2] = avx_module.vector
-    table[682].form[0][3] = avx_module.vector
-    table[682].form[1][0] = avx_module.vector
-    table[682].form[1][1] = avx_module.vector
-    table[682].form[1][2] = avx_module.vector
-    table[682].form[1][3] = avx_module.vector
-    table[683].form[0][0] = avx_module.vector
-    table[683].form[0][1] = avx_module.vector
-    table[683].form[0][2] = avx_module.vector
-    table[683].form[0][3] = avx_module.vector
-    table[683].form[1][0] = avx_module.vector
-    table[683].form[1][1] = avx_module.vector
-    table[683].form[1][2] = avx_module.vector
-    table[683].form[1][3] = avx_module.vector
-    table[684].form[0][0] = avx_module.vector
-    table[684].form[0][1] = avx_module.vector
-    table[684].form[0][2] = avx_module.vector
-    table[684].form[0][3] = avx_module.vector
-    table[684].form[1][0] = avx_module.vector
-    table[684].form[1][1] = avx_module.vector
-    table[684].form[1][2] = avx_module.vector
-    table[684].form[1][3] = avx_module.vector
-    table[685].form[0][0] = avx_module.vector
-    table[685].form[0][1] = avx_module.vector
-    table[685].form[0][2] = avx_module.vector
-    table[685].form[0][3] = avx_module.vector
-    table[685].form[1][0] = avx_module.vector
-    table[685].form[1][1] = avx_module.vector
-    table[685].form[1][2] = avx_module.vector
-    table[685].form[1][3] = avx_module.vector
-    table[686].form[0][0] = avx_module.vector
-    table[686].form[0][1] = avx_module.vector
-    table[686].form[0][2] = avx_module.vector
-    table[686].form[0][3] = avx_module.vector
-    table[686].form[1][0] = avx_module.vector
-    table[686].form[1][1] = avx_module.vector
-    table[686].form[1][2] = avx_module.vector
-    table[686].form[1][3] = avx_module.vector
-    table[687].form[0][0] = avx_module.vector
-    table[687].form[0][1] = avx_module.vector
-    table[687].form[0][2] = avx_module.vector
-    table[687].form[0][3] = avx_module.vector
-    table[687].form[1][0] = avx_module.vector
-    table[687].form[1][1] = avx_module.vector
-    table[687].form[1][2] = avx_module.vector
-    table[687].form[1][3] = avx_module.vector
-    table[688].form[0][0] = avx_module.vector
-    table[688].form[0][1] = avx_module.vector
-    table[688].form[0][2] = avx_module.vector
-    table[688].form[0][3] = avx_module.vector
-    table[688].form[1][0] = avx_module.vector
-    table[688].form[1][1] = avx_module.vector
-    table[688].form[1][2] = avx_module.vector
-    table[688].form[1][3] = avx_module.vector
-    table[689].form[0][0] = avx_module.vector
-    table[689].form[0][1] = avx_module.vector
-    table[689].form[0][2] = avx_module.vector
-    table[689].form[0][3] = avx_module.vector
-    table[689].form[1][0] = avx_module.vector
-    table[689].form[1][1] = avx_module.vector
+    set_all(table[1696].form[1], x87_mmx_module.mmx)
+    set_all(table[1697].form[0], sse_module.vector)
+    set_all(table[1697].form[1], sse_module.vector)
+    set_all(table[1698].form[0], x87_mmx_module.mmx)
+    set_all(table[1698].form[1], x87_mmx_module.mmx)
+    set_all(table[1699].form[0], sse_module.vector)
+    set_all(table[1699].form[1], sse_module.vector)
+    set_all(table[1700].form[0], x87_mmx_module.mmx)
+    set_all(table[1700].form[1], x87_mmx_module.mmx)
+    set_all(table[1701].form[0], sse_module.vector)
+    set_all(table[1701].form[1], sse_module.vector)
+    set_all(table[1702].form[0], x87_mmx_module.mmx)
+    set_all(table[1702].form[1], x87_mmx_module.mmx)
+    set_all(table[1703].form[0], sse_module.vector)
+    set_all(table[1703].form[1], sse_module.vector)
+    set_all(table[1704].form[0], x87_mmx_module.mmx)
+    set_all(table[1704].form[1], x87_mmx_module.mmx)
+    set_all(table[1705].form[0], sse_module.vector)
+    set_all(table[1705].form[1], sse_module.vector)
+    set_all(table[1706].form[0], x87_mmx_module.mmx)
+    set_all(table[1706].form[1], x87_mmx_module.mmx)
+    set_all(table[1707].form[0], sse_module.vector)
+    set_all(table[1707].form[1], sse_module.vector)
+    set_all(table[1708].form[0], x87_mmx_module.mmx)
+    set_all(table[1708].form[1], x87_mmx_module.mmx)
+    set_all(table[1709].form[0], x87_mmx_module.mmx)
+    set_all(table[1709].form[1], x87_mmx_module.mmx)
+    set_all(table[1710].form[0], sse_module.vector)
+    set_all(table[1710].form[1], sse_module.vector)
+    set_all(table[1711].form[0], x87_mmx_module.mmx)
+    set_all(table[1711].form[1], x87_mmx_module.mmx)
+    set_all(table[1712].form[0], sse_module.vector)
+    set_all(table[1712].form[1], sse_module.vector)
+    set_all(table[1713].form[0], x87_mmx_module.mmx)
+    set_all(table[1713].form[1], x87_mmx_module.mmx)
+    set_all(table[1714].form[0], sse_module.vector)
+    set_all(table[1714].form[1], sse_module.vector)
+    set_all(table[1715].form[0], x87_mmx_module.mmx)
+    set_all(table[1715].form[1], x87_mmx_module.mmx)
+    set_all(table[1716].form[0], x87_mmx_module.mmx)
+    set_all(table[1716].form[1], x87_mmx_module.mmx)
+    set_all(table[1717].form[0], sse_module.vector)
+    set_all(table[1717].form[1], sse_module.vector)
+    set_all(table[1718].form[0], x87_mmx_module.mmx)
+    set_all(table[1718].form[1], x87_mmx_module.mmx)
+    set_all(table[1719].form[0], sse_module.vector)
+    set_all(table[1719].form[1], sse_module.vector)
+    set_all(table[1720].form[0], x87_mmx_module.mmx)
+    set_all(table[1720].form[1], x87_mmx_module.mmx)
+    set_all(table[1721].form[0], sse_module.vector)
+    set_all(table[1721].form[1], sse_module.vector)
+    set_all(table[1722].form[0], x87_mmx_module.mmx)
+    set_all(table[1722].form[1], x87_mmx_module.mmx)
+    set_all(table[1723].form[0], sse_module.vector)
+    set_all(table[1723].form[1], sse_module.vector)
+    set_all(table[1724].form[0], x87_mmx_module.mmx)
+    set_all(table[1724].form[1], x87_mmx_module.mmx)
+    set_all(table[1725].form[0], sse_module.vector)
+    set_all(table[1725].form[1], sse_module.vector)
+    set_all(table[1726].form[0], x87_mmx_module.mmx)
+    set_all(table[1726].form[1], x87_mmx_module.mmx)
+    set_all(table[1727].form[0], sse_module.vector)
+    set_all(table[1727].form[1], sse_module.vector)
+    set_all(table[1728].form[0], x87_mmx_module.mmx)
+    set_all(table[1728].form[1], x87_mmx_module.mmx)
+    set_all(table[1729].form[0], sse_module.vector)
+    set_all(table[1729].form[1], sse_module.vector)
+    set_all(table[1730].form[0], x87_mmx_module.mmx)
+    set_all(table[1730].form[1], x87_mmx_module.mmx)
+    set_all(table[1731].form[0], sse_module.vector)
+    set_all(table[1731].form[1], sse_module.vector)
+    set_all(table[1732].form[0], x87_mmx_module.mmx)
+    set_all(table[1732].form[1], x87_mmx_module.mmx)
+    set_all(table[1733].form[0], sse_module.vector)
+    set_all(table[1733].form[1], sse_module.vector)
+    set_all(table[1734].form[0], x87_mmx_module.mmx)
+    set_all(table[1734].form[1], x87_mmx_module.mmx)
+    set_all(table[1735].form[0], sse_module.vector)
+    set_all(table[1735].form[1], sse_module.vector)
+    set_all(table[1736].form[0], x87_mmx_module.mmx)
+    set_all(table[1736].form[1], x87_mmx_module.mmx)
+    set_all(table[1737].form[0], sse_module.vector)
+    set_all(table[1737].form[1], sse_module.vector)
+    set_all(table[1738].form[0], x87_mmx_module.mmx)
+    set_all(table[1738].form[1], x87_mmx_module.mmx)
+    set_all(table[1739].form[0], sse_module.vector)
+    set_all(table[1739].form[1], sse_module.vector)
+    set_all(table[1740].form[0], x87_mmx_module.mmx)
+    set_all(table[1740].form[1], x87_mmx_module.mmx)
+    set_all(table[1741].form[0], sse_module.vector)
+    set_all(table[1741].form[1], sse_module.vector)
+    set_all(table[1742].form[0], sse_module.vector)
+    set_all(table[1742].form[1], sse_module.vector)
+    set_all(table[1743].form[0], sse_module.vector)
+    set_all(table[1743].form[1], sse_module.vector)
+    set_all(table[1744].form[0], x87_mmx_module.mmx_shift)
+    set_all(table[1745].form[0], sse_module.vector_shift)
+    set_all(table[1746].form[0], x87_mmx_module.mmx_shift)
+    set_all(table[1747].form[0], sse_module.vector_shift)
+    set_all(table[1748].form[0], x87_mmx_module.mmx_shift)
+    set_all(table[1749].form[0], sse_module.vector_shift)
+    set_all(table[1750].form[0], x87_mmx_module.mmx_shift)
+    set_all(table[1751].form[0], sse_module.vector_shift)
+    set_all(table[1752].form[0], x87_mmx_module.mmx_shift)
+    set_all(table[1753].form[0], sse_module.vector_shift)
+    set_all(table[1754].form[0], x87_mmx_module.mmx_shift)
+    set_all(table[1755].form[0], sse_module.vector_shift)
+    set_all(table[1756].form[0], x87_mmx_module.mmx_shift)
+    set_all(table[1757].form[0], sse_module.vector_shift)
+    set_all(table[1758].form[0], x87_mmx_module.mmx_shift)
+    set_all(table[1759].form[0], sse_module.vector_shift)
+    set_all(table[1760].form[0], sse_module.vector_shift)
+    set_all(table[1761].form[0], sse_module.vector_shift)
+    set_all(table[1762].form[0], x87_mmx_module.mmx)
+    set_all(table[1762].form[1], x87_mmx_module.mmx)
+    set_all(table[1763].form[0], sse_module.vector)
+    set_all(table[1763].form[1], sse_module.vector)
+    set_all(table[1764].form[0], x87_mmx_module.mmx)
+    set_all(table[1764].form[1], x87_mmx_module.mmx)
+    set_all(table[1765].form[0], sse_module.vector)
+    set_all(table[1765].form[1], sse_module.vector)
+    set_all(table[1766].form[0], x87_mmx_module.mmx)
+    set_all(table[1766].form[1], x87_mmx_module.mmx)
+    set_all(table[1767].form[0], sse_module.vector)
+    set_all(table[1767].form[1], sse_module.vector)
+    set_all(table[1768].form[0], x87_mmx_module.mmx)
+    set_all(table[1768].form[1], x87_mmx_module.mmx)
+    set_all(table[1769].form[0], sse_module.vector)
+    set_all(table[1769].form[1], sse_module.vector)
+    set_all(table[1770].form[0], x87_mmx_module.mmx)
+    set_all(table[1770].form[1], x87_mmx_module.mmx)
+    set_all(table[1771].form[0], sse_module.vector)
+    set_all(table[1771].form[1], sse_module.vector)
+    set_all(table[1772].form[0], x87_mmx_module.mmx)
+    set_all(table[1772].form[1], x87_mmx_module.mmx)
+    set_all(table[1773].form[0], sse_module.vector)
+    set_all(table[1773].form[1], sse_module.vector)
+    set_all(table[1774].form[0], x87_mmx_module.mmx)
+    set_all(table[1774].form[1], x87_mmx_module.mmx)
+    set_all(table[1775].form[0], sse_module.vector)
+    set_all(table[1775].form[1], sse_module.vector)
+    set_all(table[1776].form[0], x87_mmx_module.mmx)
+    set_all(table[1776].form[1], x87_mmx_module.mmx)
+    set_all(table[1777].form[0], sse_module.vector)
+    set_all(table[1777].form[1], sse_module.vector)
+    set_all(table[1778].form[0], x87_mmx_module.mmx)
+    set_all(table[1778].form[1], x87_mmx_module.mmx)
+    set_all(table[1779].form[0], sse_module.vector)
+    set_all(table[1779].form[1], sse_module.vector)
+    set_all(table[1780].form[0], x87_mmx_module.mmx)
+    set_all(table[1780].form[1], x87_mmx_module.mmx)
+    set_all(table[1781].form[0], sse_module.vector)
+    set_all(table[1781].form[1], sse_module.vector)
+    set_all(table[1782].form[0], x87_mmx_module.mmx)
+    set_all(table[1782].form[1], x87_mmx_module.mmx)
+    set_all(table[1783].form[0], sse_module.vector)
+    set_all(table[1783].form[1], sse_module.vector)
+    set_all(table[1784].form[0], x87_mmx_module.mmx)
+    set_all(table[1784].form[1], x87_mmx_module.mmx)
+    set_all(table[1785].form[0], sse_module.vector)
+    set_all(table[1785].form[1], sse_module.vector)
+    set_all(table[1786].form[0], x87_mmx_module.mmx)
+    set_all(table[1786].form[1], x87_mmx_module.mmx)
+    set_all(table[1787].form[0], sse_module.vector)
+    set_all(table[1787].form[1], sse_module.vector)
+    set_all(table[1788].form[0], x87_mmx_module.mmx)
+    set_all(table[1788].form[1], x87_mmx_module.mmx)
+    set_all(table[1789].form[0], sse_module.vector)
+    set_all(table[1789].form[1], sse_module.vector)
+    set_all(table[1790].form[0], x87_mmx_module.mmx)
+    set_all(table[1790].form[1], x87_mmx_module.mmx)
+    set_all(table[1791].form[0], sse_module.vector)
+    set_all(table[1791].form[1], sse_module.vector)
+    set_all(table[1792].form[0], x87_mmx_module.mmx)
+    set_all(table[1792].form[1], x87_mmx_module.mmx)
+    set_all(table[1793].form[0], sse_module.vector)
+    set_all(table[1793].form[1], sse_module.vector)
+    set_all(table[1794].form[0], sse_module.vector)
+    set_all(table[1794].form[1], sse_module.vector)
+    set_all(table[1795].form[0], sse_module.vector)
+    set_all(table[1795].form[1], sse_module.vector)
+    set_all(table[1796].form[0], sse_module.vector)
+    set_all(table[1796].form[1], sse_module.vector)
+    set_all(table[1797].form[0], sse_module.vector)
+    set_all(table[1797].form[1], sse_module.vector)
+    set_all(table[1798].form[0], sse_module.vector)
+    set_all(table[1798].form[1], sse_module.vector)
+    set_all(table[1799].form[0], sse_module.vector)
+    set_all(table[1799].form[1], sse_module.vector)
+    set_all(table[1800].form[0], sse_module.vector)
+    set_all(table[1800].form[1], sse_module.vector)
+    set_all(table[1801].form[0], sse_module.vector)
+    set_all(table[1801].form[1], sse_module.vector)
+    set_all(table[1802].form[0], sse_module.vector)
+    set_all(table[1802].form[1], sse_module.vector)
+    set_all(table[1803].form[0], sse_module.vector)
+    set_all(table[1803].form[1], sse_module.vector)
+    set_all(table[1804].form[0], sse_module.vector)
+    set_all(table[1804].form[1], sse_module.vector)
+    set_all(table[1805].form[0], sse_module.vector)
+    set_all(table[1805].form[1], sse_module.vector)
+    set_all(table[1806].form[0], sse_module.vector)
+    set_all(table[1806].form[1], sse_module.vector)
+    set_all(table[1807].form[0], sse_module.vector_8)
+    set_all(table[1807].form[1], sse_module.vector_8)
+    set_all(table[1808].form[0], sse_module.vector_4)
+    set_all(table[1808].form[1], sse_module.vector_4)
+    set_all(table[1809].form[0], sse_module.vector_2)
+    set_all(table[1809].form[1], sse_module.vector_2)
+    set_all(table[1810].form[0], sse_module.vector_8)
+    set_all(table[1810].form[1], sse_module.vector_8)
+    set_all(table[1811].form[0], sse_module.vector_4)
+    set_all(table[1811].form[1], sse_module.vector_4)
+    set_all(table[1812].form[0], sse_module.vector_8)
+    set_all(table[1812].form[1], sse_module.vector_8)
+    set_all(table[1813].form[0], sse_module.vector_8)
+    set_all(table[1813].form[1], sse_module.vector_8)
+    set_all(table[1814].form[0], sse_module.vector_4)
+    set_all(table[1814].form[1], sse_module.vector_4)
+    set_all(table[1815].form[0], sse_module.vector_2)
+    set_all(table[1815].form[1], sse_module.vector_2)
+    set_all(table[1816].form[0], sse_module.vector_8)
+    set_all(table[1816].form[1], sse_module.vector_8)
+    set_all(table[1817].form[0], sse_module.vector_4)
+    set_all(table[1817].form[1], sse_module.vector_4)
+    set_all(table[1818].form[0], sse_module.vector_8)
+    set_all(table[1818].form[1], sse_module.vector_8)
+    set_all(table[1819].form[0], sse_module.ptest)
+    set_all(table[1819].form[1], sse_module.ptest)
+    set_all(table[1820].form[0], sse_module.vector)
+    set_all(table[1820].form[1], sse_module.vector)
+    set_all(table[1821].form[0], sse_module.vector)
+    set_all(table[1821].form[1], sse_module.vector)
+    set_all(table[1822].form[0], sse_module.pcmpstr_mask)
+    set_all(table[1822].form[1], sse_module.pcmpstr_mask)
+    set_all(table[1823].form[0], sse_module.pcmpstr_index)
+    set_all(table[1823].form[1], sse_module.pcmpstr_index)
+    set_all(table[1824].form[0], sse_module.pcmpstr_mask)
+    set_all(table[1824].form[1], sse_module.pcmpstr_mask)
+    set_all(table[1825].form[0], sse_module.pcmpstr_index)
+    set_all(table[1825].form[1], sse_module.pcmpstr_index)
+    set_all(table[1826].form[0], sse_module.vector)
+    set_all(table[1826].form[1], sse_module.vector)
+    set_all(table[1827].form[0], sse_module.vector)
+    set_all(table[1827].form[1], sse_module.vector)
+    set_all(table[1828].form[0], sse_module.vector)
+    set_all(table[1828].form[1], sse_module.vector)
+    set_all(table[1829].form[0], sse_module.vector)
+    set_all(table[1829].form[1], sse_module.vector)
+    set_all(table[1830].form[0], sse_module.vector)
+    set_all(table[1830].form[1], sse_module.vector)
+    set_all(table[1831].form[0], sse_module.vector)
+    set_all(table[1831].form[1], sse_module.vector)
+    set_all(table[1832].form[0], sse_module.vector)
+    set_all(table[1832].form[1], sse_module.vector)
+    set_all(table[1833].form[0], sse_module.vector)
+    set_all(table[1833].form[1], sse_module.vector)
+    set_all(table[1834].form[0], sse_module.vector)
+    set_all(table[1834].form[1], sse_module.vector)
+    set_all(table[1835].form[0], sse_module.vector)
+    set_all(table[1835].form[1], sse_module.vector)
+    set_all(table[1836].form[0], sse_module.vector_mask)
+    set_all(table[1836].form[1], sse_module.vector_mask)
+    set_all(table[1837].form[0], sse_module.vector)
+    set_all(table[1837].form[1], sse_module.vector)
+    set_all(table[1838].form[0], sse_module.vector)
+    set_all(table[1838].form[1], sse_module.vector)
+    set_all(table[1839].form[0], sse_module.vector)
+    set_all(table[1839].form[1], sse_module.vector)
+    set_all(table[1840].form[0], x87_mmx_module.movd_load)
+    set_all(table[1840].form[1], x87_mmx_module.movd_load)
+    set_all(table[1841].form[0], x87_mmx_module.movd_store)
+    set_all(table[1841].form[1], x87_mmx_module.movd_store)
+    set_all(table[1842].form[0], x87_mmx_module.movq_load)
+    set_all(table[1842].form[1], x87_mmx_module.movq_load)
+    set_all(table[1843].form[0], x87_mmx_module.movq_store)
+    set_all(table[1843].form[1], x87_mmx_module.movq_store)
+    set_all(table[1844].form[1], x87_mmx_module.movq_store)
+    set_all(table[1845].form[0], x87_mmx_module.mmx)
+    set_all(table[1845].form[1], x87_mmx_module.mmx)
+    set_all(table[1846].form[0], x87_mmx_module.pinsrw)
+    set_all(table[1846].form[1], x87_mmx_module.pinsrw)
+    set_all(table[1847].form[0], x87_mmx_module.pextrw)
+    set_all(table[1848].form[0], x87_mmx_module.pmovmskb)
+    set_all(table[1849].form[0], x87_mmx_module.maskmovq)
+    set_all(table[1850].form[0], x87_mmx_module.movq2dq)
+    set_all(table[1851].form[0], x87_mmx_module.movdq2q)
+    set_all(table[1852].form[0], x87_mmx_module.emms)
+    set_all(table[1853].form[1], xsave_legacy_module.fxsave)
+    set_all(table[1854].form[1], xsave_legacy_module.fxrstor)
+    set_all(table[1855].form[1], xsave_module.xsave)
+    set_all(table[1856].form[1], xsave_module.xrstor)
+    set_all(table[1857].form[1], xsave_module.xsaveopt)
+    set_all(table[1858].form[1], xsave_module.xsavec)
+    set_all(table[1859].form[1], xsave_legacy_module.ldmxcsr)
+    set_all(table[1860].form[1], xsave_legacy_module.stmxcsr)
+    set_all(table[1861].form[0], xsave_module.xgetbv)
+    set_all(table[1862].form[0], xsave_module.xsetbv)
+    set_all(table[1863].form[1], x87_module.load_4)
+    set_all(table[1864].form[0], x87_module.stack)
+    set_all(table[1865].form[1], x87_module.load_8)
+    set_all(table[1866].form[1], x87_module.load_4)
+    set_all(table[1867].form[1], x87_module.load_2)
+    set_all(table[1868].form[1], x87_module.load_4)
+    set_all(table[1869].form[0], x87_module.stack)
+    set_all(table[1870].form[1], x87_module.load_8)
+    set_all(table[1871].form[1], x87_module.load_4)
+    set_all(table[1872].form[1], x87_module.load_2)
+    set_all(table[1873].form[1], x87_module.load_4)
+    set_all(table[1874].form[0], x87_module.stack)
+    set_all(table[1875].form[1], x87_module.load_8)
+    set_all(table[1876].form[1], x87_module.load_4)
+    set_all(table[1877].form[1], x87_module.load_2)
+    set_all(table[1878].form[1], x87_module.load_4)
+    set_all(table[1879].form[0], x87_module.stack)
+    set_all(table[1880].form[1], x87_module.load_8)
+    set_all(table[1881].form[1], x87_module.load_4)
+    set_all(table[1882].form[1], x87_module.load_2)
+    set_all(table[1883].form[1], x87_module.load_4)
+    set_all(table[1884].form[0], x87_module.stack)
+    set_all(table[1885].form[1], x87_module.load_8)
+    set_all(table[1886].form[1], x87_module.load_4)
+    set_all(table[1887].form[1], x87_module.load_2)
+    set_all(table[1888].form[1], x87_module.load_4)
+    set_all(table[1889].form[0], x87_module.stack)
+    set_all(table[1890].form[1], x87_module.load_8)
+    set_all(table[1891].form[1], x87_module.load_4)
+    set_all(table[1892].form[1], x87_module.load_2)
+    set_all(table[1893].form[1], x87_module.load_4)
+    set_all(table[1894].form[0], x87_module.stack)
+    set_all(table[1895].form[1], x87_module.load_8)
+    set_all(table[1896].form[1], x87_module.load_4)
+    set_all(table[1897].form[1], x87_module.load_2)
+    set_all(table[1898].form[1], x87_module.load_4)
+    set_all(table[1899].form[0], x87_module.stack)
+    set_all(table[1900].form[1], x87_module.load_8)
+    set_all(table[1901].form[1], x87_module.load_4)
+    set_all(table[1902].form[1], x87_module.load_2)
+    set_all(table[1903].form[0], x87_module.stack)
+    set_all(table[1904].form[0], x87_module.stack)
+    set_all(table[1905].form[0], x87_module.stack)
+    set_all(table[1906].form[0], x87_module.stack)
+    set_all(table[1907].form[0], x87_module.stack)
+    set_all(table[1908].form[0], x87_module.stack)
+    set_all(table[1909].form[0], x87_module.stack)
+    set_all(table[1910].form[0], x87_module.stack)
+    set_all(table[1911].form[0], x87_module.stack)
+    set_all(table[1912].form[0], x87_module.stack)
+    set_all(table[1913].form[0], x87_module.stack)
+    set_all(table[1914].form[0], x87_module.stack)
+    set_all(table[1915].form[0], x87_module.stack)
+    set_all(table[1916].form[0], x87_module.stack)
+    set_all(table[1917].form[0], x87_module.stack)
+    set_all(table[1918].form[0], x87_module.stack)
+    set_all(table[1919].form[0], x87_module.stack)
+    set_all(table[1920].form[0], x87_module.stack)
+    set_all(table[1921].form[0], x87_module.stack)
+    set_all(table[1922].form[0], x87_module.stack_flags)
+    set_all(table[1923].form[0], x87_module.stack_flags)
+    set_all(table[1924].form[0], x87_module.stack_flags)
+    set_all(table[1925].form[0], x87_module.stack_flags)
+    set_all(table[1926].form[0], x87_module.stack)
+    set_all(table[1927].form[0], x87_module.stack)
+    set_all(table[1928].form[0], x87_module.stack)
+    set_all(table[1929].form[0], x87_module.stack)
+    set_all(table[1930].form[0], x87_module.stack)
+    set_all(table[1931].form[0], x87_module.stack)
+    set_all(table[1932].form[0], x87_module.stack)
+    set_all(table[1933].form[0], x87_module.stack)
+    set_all(table[1934].form[0], x87_module.stack)
+    set_all(table[1935].form[0], x87_module.stack)
+    set_all(table[1936].form[0], x87_module.stack)
+    set_all(table[1937].form[0], x87_module.stack)
+    set_all(table[1938].form[0], x87_module.stack)
+    set_all(table[1939].form[0], x87_module.stack)
+    set_all(table[1940].form[0], x87_module.stack)
+    set_all(table[1941].form[0], x87_module.stack)
+    set_all(table[1942].form[0], x87_module.stack)
+    set_all(table[1943].form[0], x87_module.stack)
+    set_all(table[1944].form[0], x87_module.stack)
+    set_all(table[1945].form[0], x87_module.stack)
+    set_all(table[1946].form[0], x87_module.stack)
+    set_all(table[1947].form[0], x87_module.stack)
+    set_all(table[1948].form[0], x87_module.stack)
+    set_all(table[1949].form[0], x87_module.stack)
+    set_all(table[1950].form[0], x87_module.stack)
+    set_all(table[1951].form[0], x87_module.stack)
+    set_all(table[1952].form[0], x87_module.stack)
+    set_all(table[1953].form[1], x87_module.load_4)
+    set_all(table[1954].form[1], x87_module.load_8)
+    set_all(table[1955].form[1], x87_module.load_10)
+    set_all(table[1956].form[0], x87_module.stack)
+    set_all(table[1957].form[1], x87_module.store_4)
+    set_all(table[1958].form[1], x87_module.store_8)
+    set_all(table[1959].form[0], x87_module.stack)
+    set_all(table[1960].form[1], x87_module.store_4)
+    set_all(table[1961].form[1], x87_module.store_8)
+    set_all(table[1962].form[1], x87_module.store_10)
+    set_all(table[1963].form[0], x87_module.stack)
+    set_all(table[1964].form[0], x87_module.stack)
 
 
 @cython.cfunc
 @cython.exceptval(check=False)
 def fill_10(table: HandlerSetP) -> cython.void:
-    table[689].form[1][2] = avx_module.vector
-    table[689].form[1][3] = avx_module.vector
-    table[690].form[0][0] = avx_module.vector
-    table[690].form[0][1] = avx_module.vector
-    table[690].form[0][2] = avx_module.vector
-    table[690].form[0][3] = avx_module.vector
-    table[690].form[1][0] = avx_module.vector
-    table[690].form[1][1] = avx_module.vector
-    table[690].form[1][2] = avx_module.vector
-    table[690].form[1][3] = avx_module.vector
-    table[691].form[0][0] = avx_module.vector
-    table[691].form[0][1] = avx_module.vector
-    table[691].form[0][2] = avx_module.vector
-    table[691].form[0][3] = avx_module.vector
-    table[691].form[1][0] = avx_module.vector
-    table[691].form[1][1] = avx_module.vector
-    table[691].form[1][2] = avx_module.vector
-    table[691].form[1][3] = avx_module.vector
-    table[692].form[0][0] = avx_module.vector
-    table[692].form[0][1] = avx_module.vector
-    table[692].form[0][2] = avx_module.vector
-    table[692].form[0][3] = avx_module.vector
-    table[692].form[1][0] = avx_module.vector
-    table[692].form[1][1] = avx_module.vector
-    table[692].form[1][2] = avx_module.vector
-    table[692].form[1][3] = avx_module.vector
-    table[693].form[0][0] = avx_module.vector
-    table[693].form[0][1] = avx_module.vector
-    table[693].form[0][2] = avx_module.vector
-    table[693].form[0][3] = avx_module.vector
-    table[693].form[1][0] = avx_module.vector
-    table[693].form[1][1] = avx_module.vector
-    table[693].form[1][2] = avx_module.vector
-    table[693].form[1][3] = avx_module.vector
-    table[694].form[0][0] = avx_module.vector
-    table[694].form[0][1] = avx_module.vector
-    table[694].form[0][2] = avx_module.vector
-    table[694].form[0][3] = avx_module.vector
-    table[694].form[1][0] = avx_module.vector
-    table[694].form[1][1] = avx_module.vector
-    table[694].form[1][2] = avx_module.vector
-    table[694].form[1][3] = avx_module.vector
-    table[695].form[0][0] = avx_module.vector
-    table[695].form[0][1] = avx_module.vector
-    table[695].form[0][2] = avx_module.vector
-    table[695].form[0][3] = avx_module.vector
-    table[695].form[1][0] = avx_module.vector
-    table[695].form[1][1] = avx_module.vector
-    table[695].form[1][2] = avx_module.vector
-    table[695].form[1][3] = avx_module.vector
-    table[696].form[0][0] = avx_module.vector
-    table[696].form[0][1] = avx_module.vector
-    table[696].form[0][2] = avx_module.vector
-    table[696].form[0][3] = avx_module.vector
-    table[696].form[1][0] = avx_module.vector
-    table[696].form[1][1] = avx_module.vector
-    table[696].form[1][2] = avx_module.vector
-    table[696].form[1][3] = avx_module.vector
-    table[697].form[0][0] = avx_module.vector
-    table[697].form[0][1] = avx_module.vector
-    table[697].form[0][2] = avx_module.vector
-    table[697].form[0][3] = avx_module.vector
-    table[697].form[1][0] = avx_module.vector
-    table[697].form[1][1] = avx_module.vector
-    table[697].form[1][2] = avx_module.vector
-    table[697].form[1][3] = avx_module.vector
-    table[698].form[0][0] = avx_module.vector
-    table[698].form[0][1] = avx_module.vector
-    table[698].form[0][2] = avx_module.vector
-    table[698].form[0][3] = avx_module.vector
-    table[698].form[1][0] = avx_module.vector
-    table[698].form[1][1] = avx_module.vector
-    table[698].form[1][2] = avx_module.vector
-    table[698].form[1][3] = avx_module.vector
-    table[699].form[0][0] = avx_module.vector
-    table[699].form[0][1] = avx_module.vector
-    table[699].form[0][2] = avx_module.vector
-    table[699].form[0][3] = avx_module.vector
-    table[699].form[1][0] = avx_module.vector
-    table[699].form[1][1] = avx_module.vector
-    table[699].form[1][2] = avx_module.vector
-    table[699].form[1][3] = avx_module.vector
-    table[700].form[0][0] = avx_module.vector
-    table[700].form[0][1] = avx_module.vector
-    table[700].form[0][2] = avx_module.vector
-    table[700].form[0][3] = avx_module.vector
-    table[700].form[1][0] = avx_module.vector
-    table[700].form[1][1] = avx_module.vector
-    table[700].form[1][2] = avx_module.vector
-    table[700].form[1][3] = avx_module.vector
-    table[701].form[0][0] = avx_module.vector
-    table[701].form[0][1] = avx_module.vector
-    table[701].form[0][2] = avx_module.vector
-    table[701].form[0][3] = avx_module.vector
-    table[701].form[1][0] = avx_module.vector
-    table[701].form[1][1] = avx_module.vector
-    table[701].form[1][2] = avx_module.vector
-    table[701].form[1][3] = avx_module.vector
-    table[702].form[0][0] = avx_module.vector
-    table[702].form[0][1] = avx_module.vector
-    table[702].form[0][2] = avx_module.vector
-    table[702].form[0][3] = avx_module.vector
-    table[702].form[1][0] = avx_module.vector
-    table[702].form[1][1] = avx_module.vector
-    table[702].form[1][2] = avx_module.vector
-    table[702].form[1][3] = avx_module.vector
-    table[703].form[0][0] = avx_module.vector
-    table[703].form[0][1] = avx_module.vector
-    table[703].form[0][2] = avx_module.vector
-    table[703].form[0][3] = avx_module.vector
-    table[703].form[1][0] = avx_module.vector
-    table[703].form[1][1] = avx_module.vector
-    table[703].form[1][2] = avx_module.vector
-    table[703].form[1][3] = avx_module.vector
-    table[704].form[0][0] = avx_module.vector
-    table[704].form[0][1] = avx_module.vector
-    table[704].form[0][2] = avx_module.vector
-    table[704].form[0][3] = avx_module.vector
-    table[704].form[1][0] = avx_module.vector
-    table[704].form[1][1] = avx_module.vector
-    table[704].form[1][2] = avx_module.vector
-    table[704].form[1][3] = avx_module.vector
-    table[705].form[0][0] = avx_module.vector
-    table[705].form[0][1] = avx_module.vector
-    table[705].form[0][2] = avx_module.vector
-    table[705].form[0][3] = avx_module.vector
-    table[705].form[1][0] = avx_module.vector
-    table[705].form[1][1] = avx_module.vector
-    table[705].form[1][2] = avx_module.vector
-    table[705].form[1][3] = avx_module.vector
-    table[706].form[0][0] = avx_module.vector
-    table[706].form[0][1] = avx_module.vector
-    table[706].form[0][2] = avx_module.vector
-    table[706].form[0][3] = avx_module.vector
-    table[706].form[1][0] = avx_module.vector
-    table[706].form[1][1] = avx_module.vector
-    table[706].form[1][2] = avx_module.vector
-    table[706].form[1][3] = avx_module.vector
-    table[707].form[0][0] = avx_module.vector
-    table[707].form[0][1] = avx_module.vector
-    table[707].form[0][2] = avx_module.vector
-    table[707].form[0][3] = avx_module.vector
-    table[707].form[1][0] = avx_module.vector
-    table[707].form[1][1] = avx_module.vector
-    table[707].form[1][2] = avx_module.vector
-    table[707].form[1][3] = avx_module.vector
-    table[708].form[0][0] = avx_module.vector
-    table[708].form[0][1] = avx_module.vector
-    table[708].form[0][2] = avx_module.vector
-    table[708].form[0][3] = avx_module.vector
-    table[708].form[1][0] = avx_module.vector
-    table[708].form[1][1] = avx_module.vector
-    table[708].form[1][2] = avx_module.vector
-    table[708].form[1][3] = avx_module.vector
-    table[709].form[0][0] = avx_module.vector
-    table[709].form[0][1] = avx_module.vector
-    table[709].form[0][2] = avx_module.vector
-    table[709].form[0][3] = avx_module.vector
-    table[709].form[1][0] = avx_module.vector
-    table[709].form[1][1] = avx_module.vector
-    table[709].form[1][2] = avx_module.vector
-    table[709].form[1][3] = avx_module.vector
-    table[710].form[0][0] = avx_module.vector
-    table[710].form[0][1] = avx_module.vector
-    table[710].form[0][2] = avx_module.vector
-    table[710].form[0][3] = avx_module.vector
-    table[710].form[1][0] = avx_module.vector
-    table[710].form[1][1] = avx_module.vector
-    table[710].form[1][2] = avx_module.vector
-    table[710].form[1][3] = avx_module.vector
-    table[711].form[0][0] = avx_module.vector
-    table[711].form[0][1] = avx_module.vector
-    table[711].form[0][2] = avx_module.vector
-    table[711].form[0][3] = avx_module.vector
-    table[711].form[1][0] = avx_module.vector
-    table[711].form[1][1] = avx_module.vector
-    table[711].form[1][2] = avx_module.vector
-    table[711].form[1][3] = avx_module.vector
-    table[712].form[0][0] = avx_module.vector
-    table[712].form[0][1] = avx_module.vector
-    table[712].form[0][2] = avx_module.vector
-    table[712].form[0][3] = avx_module.vector
-    table[712].form[1][0] = avx_module.vector
-    table[712].form[1][1] = avx_module.vector
-    table[712].form[1][2] = avx_module.vector
-    table[712].form[1][3] = avx_module.vector
-    table[713].form[0][0] = avx_module.vector
-    table[713].form[0][1] = avx_module.vector
-    table[713].form[0][2] = avx_module.vector
-    table[713].form[0][3] = avx_module.vector
-    table[713].form[1][0] = avx_module.vector
-    table[713].form[1][1] = avx_module.vector
-    table[713].form[1][2] = avx_module.vector
-    table[713].form[1][3] = avx_module.vector
-    table[714].form[0][0] = avx_module.vector
-    table[714].form[0][1] = avx_module.vector
-    table[714].form[0][2] = avx_module.vector
-    table[714].form[0][3] = avx_module.vector
-    table[714].form[1][0] = avx_module.vector
-    table[714].form[1][1] = avx_module.vector
-    table[714].form[1][2] = avx_module.vector
-    table[714].form[1][3] = avx_module.vector
-    table[715].form[0][0] = avx_module.vector
-    table[715].form[0][1] = avx_module.vector
-    table[715].form[0][2] = avx_module.vector
-    table[715].form[0][3] = avx_module.vector
-    table[715].form[1][0] = avx_module.vector
-    table[715].form[1][1] = avx_module.vector
-    table[715].form[1][2] = avx_module.vector
-    table[715].form[1][3] = avx_module.vector
-    table[716].form[0][0] = avx_module.vector
-    table[716].form[0][1] = avx_module.vector
-    table[716].form[0][2] = avx_module.vector
-    table[716].form[0][3] = avx_module.vector
-    table[716].form[1][0] = avx_module.vector
-    table[716].form[1][1] = avx_module.vector
-    table[716].form[1][2] = avx_module.vector
-    table[716].form[1][3] = avx_module.vector
-    table[717].form[0][0] = avx_module.vector
-    table[717].form[0][1] = avx_module.vector
-    table[717].form[0][2] = avx_module.vector
-    table[717].form[0][3] = avx_module.vector
-    table[717].form[1][0] = avx_module.vector
-    table[717].form[1][1] = avx_module.vector
-    table[717].form[1][2] = avx_module.vector
-    table[717].form[1][3] = avx_module.vector
-    table[718].form[0][0] = avx_module.vector
-    table[718].form[0][1] = avx_module.vector
-    table[718].form[0][2] = avx_module.vector
-    table[718].form[0][3] = avx_module.vector
-    table[718].form[1][0] = avx_module.vector
-    table[718].form[1][1] = avx_module.vector
-    table[718].form[1][2] = avx_module.vector
-    table[718].form[1][3] = avx_module.vector
-    table[719].form[0][0] = avx_module.vector
-    table[719].form[0][1] = avx_module.vector
-    table[719].form[0][2] = avx_module.vector
-    table[719].form[0][3] = avx_module.vector
-    table[719].form[1][0] = avx_module.vector
-    table[719].form[1][1] = avx_module.vector
-    table[719].form[1][2] = avx_module.vector
-    table[719].form[1][3] = avx_module.vector
-    table[720].form[0][0] = avx_module.vector
-    table[720].form[0][1] = avx_module.vector
-    table[720].form[0][2] = avx_module.vector
-    table[720].form[0][3] = avx_module.vector
-    table[720].form[1][0] = avx_module.vector
-    table[720].form[1][1] = avx_module.vector
-    table[720].form[1][2] = avx_module.vector
-    table[720].form[1][3] = avx_module.vector
-    table[721].form[0][0] = avx_module.vector
-    table[721].form[0][1] = avx_module.vector
-    table[721].form[0][2] = avx_module.vector
-    table[721].form[0][3] = avx_module.vector
-    table[721].form[1][0] = avx_module.vector
-    table[721].form[1][1] = avx_module.vector
-    table[721].form[1][2] = avx_module.vector
-    table[721].form[1][3] = avx_module.vector
-    table[722].form[0][0] = avx_module.vector
-    table[722].form[0][1] = avx_module.vector
-    table[722].form[0][2] = avx_module.vector
-    table[722].form[0][3] = avx_module.vector
-    table[722].form[1][0] = avx_module.vector
-    table[722].form[1][1] = avx_module.vector
-    table[722].form[1][2] = avx_module.vector
-    table[722].form[1][3] = avx_module.vector
-    table[723].form[0][0] = avx_module.vector
-    table[723].form[0][1] = avx_module.vector
-    table[723].form[0][2] = avx_module.vector
-    table[723].form[0][3] = avx_module.vector
-    table[723].form[1][0] = avx_module.vector
-    table[723].form[1][1] = avx_module.vector
-    table[723].form[1][2] = avx_module.vector
-    table[723].form[1][3] = avx_module.vector
-    table[724].form[0][0] = avx_module.vector
-    table[724].form[0][1] = avx_module.vector
-    table[724].form[0][2] = avx_module.vector
-    table[724].form[0][3] = avx_module.vector
-    table[724].form[1][0] = avx_module.vector
-    table[724].form[1][1] = avx_module.vector
-    table[724].form[1][2] = avx_module.vector
-    table[724].form[1][3] = avx_module.vector
-    table[725].form[0][0] = avx_module.vector
-    table[725].form[0][1] = avx_module.vector
-    table[725].form[0][2] = avx_module.vector
-    table[725].form[0][3] = avx_module.vector
-    table[725].form[1][0] = avx_module.vector
-    table[725].form[1][1] = avx_module.vector
-    table[725].form[1][2] = avx_module.vector
-    table[725].form[1][3] = avx_module.vector
-    table[726].form[0][0] = avx_module.vector
-    table[726].form[0][1] = avx_module.vector
-    table[726].form[0][2] = avx_module.vector
-    table[726].form[0][3] = avx_module.vector
-    table[726].form[1][0] = avx_module.vector
-    table[726].form[1][1] = avx_module.vector
-    table[726].form[1][2] = avx_module.vector
-    table[726].form[1][3] = avx_module.vector
-    table[727].form[0][0] = avx_module.vector
-    table[727].form[0][1] = avx_module.vector
-    table[727].form[0][2] = avx_module.vector
-    table[727].form[0][3] = avx_module.vector
-    table[727].form[1][0] = avx_module.vector
-    table[727].form[1][1] = avx_module.vector
-    table[727].form[1][2] = avx_module.vector
-    table[727].form[1][3] = avx_module.vector
-    table[728].form[0][0] = avx_module.vector
-    table[728].form[0][1] = avx_module.vector
-    table[728].form[0][2] = avx_module.vector
-    table[728].form[0][3] = avx_module.vector
-    table[728].form[1][0] = avx_module.vector
-    table[728].form[1][1] = avx_module.vector
-    table[728].form[1][2] = avx_module.vector
-    table[728].form[1][3] = avx_module.vector
-    table[729].form[0][0] = avx_module.vector
-    table[729].form[0][1] = avx_module.vector
-    table[729].form[0][2] = avx_module.vector
-    table[729].form[0][3] = avx_module.vector
-    table[729].form[1][0] = avx_module.vector
-    table[729].form[1][1] = avx_module.vector
-    table[729].form[1][2] = avx_module.vector
-    table[729].form[1][3] = avx_module.vector
-    table[730].form[0][0] = avx_module.vector
-    table[730].form[0][1] = avx_module.vector
-    table[730].form[0][2] = avx_module.vector
-    table[730].form[0][3] = avx_module.vector
-    table[730].form[1][0] = avx_module.vector
-    table[730].form[1][1] = avx_module.vector
-    table[730].form[1][2] = avx_module.vector
-    table[730].form[1][3] = avx_module.vector
-    table[731].form[0][0] = avx_module.vector
-    table[731].form[0][1] = avx_module.vector
-    table[731].form[0][2] = avx_module.vector
-    table[731].form[0][3] = avx_module.vector
-    table[731].form[1][0] = avx_module.vector
-    table[731].form[1][1] = avx_module.vector
-    table[731].form[1][2] = avx_module.vector
-    table[731].form[1][3] = avx_module.vector
-    table[732].form[0][0] = avx_module.vector
-    table[732].form[0][1] = avx_module.vector
-    table[732].form[0][2] = avx_module.vector
-    table[732].form[0][3] = avx_module.vector
-    table[732].form[1][0] = avx_module.vector
-    table[732].form[1][1] = avx_module.vector
-    table[732].form[1][2] = avx_module.vector
-    table[732].form[1][3] = avx_module.vector
-    table[733].form[0][0] = avx_module.vector
-    table[733].form[0][1] = avx_module.vector
-    table[733].form[0][2] = avx_module.vector
-    table[733].form[0][3] = avx_module.vector
-    table[733].form[1][0] = avx_module.vector
-    table[733].form[1][1] = avx_module.vector
-    table[733].form[1][2] = avx_module.vector
-    table[733].form[1][3] = avx_module.vector
-    table[734].form[0][0] = avx_module.vector
-    table[734].form[0][1] = avx_module.vector
-    table[734].form[0][2] = avx_module.vector
-    table[734].form[0][3] = avx_module.vector
-    table[734].form[1][0] = avx_module.vector
-    table[734].form[1][1] = avx_module.vector
-    table[734].form[1][2] = avx_module.vector
-    table[734].form[1][3] = avx_module.vector
-    table[735].form[0][0] = avx_module.vector
-    table[735].form[0][1] = avx_module.vector
-    table[735].form[0][2] = avx_module.vector
-    table[735].form[0][3] = avx_module.vector
-    table[735].form[1][0] = avx_module.vector
-    table[735].form[1][1] = avx_module.vector
-    table[735].form[1][2] = avx_module.vector
-    table[735].form[1][3] = avx_module.vector
-    table[736].form[0][0] = avx_module.vector
-    table[736].form[0][1] = avx_module.vector
-    table[736].form[0][2] = avx_module.vector
-    table[736].form[0][3] = avx_module.vector
-    table[736].form[1][0] = avx_module.vector
-    table[736].form[1][1] = avx_module.vector
-    table[736].form[1][2] = avx_module.vector
-    table[736].form[1][3] = avx_module.vector
-    table[737].form[0][0] = avx_module.vector
-    table[737].form[0][1] = avx_module.vector
-    table[737].form[0][2] = avx_module.vector
-    table[737].form[0][3] = avx_module.vector
-    table[737].form[1][0] = avx_module.vector
-    table[737].form[1][1] = avx_module.vector
-    table[737].form[1][2] = avx_module.vector
-    table[737].form[1][3] = avx_module.vector
-    table[738].form[0][0] = avx_module.vector
-    table[738].form[0][1] = avx_module.vector
-    table[738].form[0][2] = avx_module.vector
-    table[738].form[0][3] = avx_module.vector
-    table[738].form[1][0] = avx_module.vector
-    table[738].form[1][1] = avx_module.vector
-    table[738].form[1][2] = avx_module.vector
-    table[738].form[1][3] = avx_module.vector
-    table[739].form[0][0] = avx_module.vector
-    table[739].form[0][1] = avx_module.vector
-    table[739].form[0][2] = avx_module.vector
-    table[739].form[0][3] = avx_module.vector
-    table[739].form[1][0] = avx_module.vector
-    table[739].form[1][1] = avx_module.vector
-
-
-@cython.cfunc
-@cython.exceptval(check=False)
-def fill_11(table: HandlerSetP) -> cython.void:
-    table[739].form[1][2] = avx_module.vector
-    table[739].form[1][3] = avx_module.vector
-    table[740].form[0][0] = avx_module.vector
-    table[740].form[0][1] = avx_module.vector
-    table[740].form[0][2] = avx_module.vector
-    table[740].form[0][3] = avx_module.vector
-    table[740].form[1][0] = avx_module.vector
-    table[740].form[1][1] = avx_module.vector
-    table[740].form[1][2] = avx_module.vector
-    table[740].form[1][3] = avx_module.vector
-    table[741].form[0][0] = avx_module.vector
-    table[741].form[0][1] = avx_module.vector
-    table[741].form[0][2] = avx_module.vector
-    table[741].form[0][3] = avx_module.vector
-    table[741].form[1][0] = avx_module.vector
-    table[741].form[1][1] = avx_module.vector
-    table[741].form[1][2] = avx_module.vector
-    table[741].form[1][3] = avx_module.vector
-    table[742].form[0][0] = avx_module.vector
-    table[742].form[0][1] = avx_module.vector
-    table[742].form[0][2] = avx_module.vector
-    table[742].form[0][3] = avx_module.vector
-    table[742].form[1][0] = avx_module.vector
-    table[742].form[1][1] = avx_module.vector
-    table[742].form[1][2] = avx_module.vector
-    table[742].form[1][3] = avx_module.vector
-    table[743].form[0][0] = avx_module.vector
-    table[743].form[0][1] = avx_module.vector
-    table[743].form[0][2] = avx_module.vector
-    table[743].form[0][3] = avx_module.vector
-    table[743].form[1][0] = avx_module.vector
-    table[743].form[1][1] = avx_module.vector
-    table[743].form[1][2] = avx_module.vector
-    table[743].form[1][3] = avx_module.vector
-    table[744].form[0][0] = avx_module.vector
-    table[744].form[0][1] = avx_module.vector
-    table[744].form[0][2] = avx_module.vector
-    table[744].form[0][3] = avx_module.vector
-    table[744].form[1][0] = avx_module.vector
-    table[744].form[1][1] = avx_module.vector
-    table[744].form[1][2] = avx_module.vector
-    table[744].form[1][3] = avx_module.vector
-    table[745].form[0][0] = avx_module.vector
-    table[745].form[0][1] = avx_module.vector
-    table[745].form[0][2] = avx_module.vector
-    table[745].form[0][3] = avx_module.vector
-    table[745].form[1][0] = avx_module.vector
-    table[745].form[1][1] = avx_module.vector
-    table[745].form[1][2] = avx_module.vector
-    table[745].form[1][3] = avx_module.vector
-    table[746].form[0][0] = avx_module.vector
-    table[746].form[0][1] = avx_module.vector
-    table[746].form[0][2] = avx_module.vector
-    table[746].form[0][3] = avx_module.vector
-    table[746].form[1][0] = avx_module.vector
-    table[746].form[1][1] = avx_module.vector
-    table[746].form[1][2] = avx_module.vector
-    table[746].form[1][3] = avx_module.vector
-    table[747].form[0][0] = avx_module.vector
-    table[747].form[0][1] = avx_module.vector
-    table[747].form[0][2] = avx_module.vector
-    table[747].form[0][3] = avx_module.vector
-    table[747].form[1][0] = avx_module.vector
-    table[747].form[1][1] = avx_module.vector
-    table[747].form[1][2] = avx_module.vector
-    table[747].form[1][3] = avx_module.vector
-    table[748].form[0][0] = avx_module.vector
-    table[748].form[0][1] = avx_module.vector
-    table[748].form[0][2] = avx_module.vector
-    table[748].form[0][3] = avx_module.vector
-    table[748].form[1][0] = avx_module.vector
-    table[748].form[1][1] = avx_module.vector
-    table[748].form[1][2] = avx_module.vector
-    table[748].form[1][3] = avx_module.vector
-    table[749].form[0][0] = avx_move_module.pcmpstr_mask
-    table[749].form[0][1] = avx_move_module.pcmpstr_mask
-    table[749].form[0][2] = avx_move_module.pcmpstr_mask
-    table[749].form[0][3] = avx_move_module.pcmpstr_mask
-    table[749].form[1][0] = avx_move_module.pcmpstr_mask
-    table[749].form[1][1] = avx_move_module.pcmpstr_mask
-    table[749].form[1][2] = avx_move_module.pcmpstr_mask
-    table[749].form[1][3] = avx_move_module.pcmpstr_mask
-    table[750].form[0][0] = avx_move_module.pcmpstr_index
-    table[750].form[0][1] = avx_move_module.pcmpstr_index
-    table[750].form[0][2] = avx_move_module.pcmpstr_index
-    table[750].form[0][3] = avx_move_module.pcmpstr_index
-    table[750].form[1][0] = avx_move_module.pcmpstr_index
-    table[750].form[1][1] = avx_move_module.pcmpstr_index
-    table[750].form[1][2] = avx_move_module.pcmpstr_index
-    table[750].form[1][3] = avx_move_module.pcmpstr_index
-    table[751].form[0][0] = avx_move_module.pcmpstr_mask
-    table[751].form[0][1] = avx_move_module.pcmpstr_mask
-    table[751].form[0][2] = avx_move_module.pcmpstr_mask
-    table[751].form[0][3] = avx_move_module.pcmpstr_mask
-    table[751].form[1][0] = avx_move_module.pcmpstr_mask
-    table[751].form[1][1] = avx_move_module.pcmpstr_mask
-    table[751].form[1][2] = avx_move_module.pcmpstr_mask
-    table[751].form[1][3] = avx_move_module.pcmpstr_mask
-    table[752].form[0][0] = avx_move_module.pcmpstr_index
-    table[752].form[0][1] = avx_move_module.pcmpstr_index
-    table[752].form[0][2] = avx_move_module.pcmpstr_index
-    table[752].form[0][3] = avx_move_module.pcmpstr_index
-    table[752].form[1][0] = avx_move_module.pcmpstr_index
-    table[752].form[1][1] = avx_move_module.pcmpstr_index
-    table[752].form[1][2] = avx_move_module.pcmpstr_index
-    table[752].form[1][3] = avx_move_module.pcmpstr_index
-    table[753].form[0][0] = avx_module.vector
-    table[753].form[0][1] = avx_module.vector
-    table[753].form[0][2] = avx_module.vector
-    table[753].form[0][3] = avx_module.vector
-    table[753].form[1][0] = avx_module.vector
-    table[753].form[1][1] = avx_module.vector
-    table[753].form[1][2] = avx_module.vector
-    table[753].form[1][3] = avx_module.vector
-    table[754].form[0][0] = avx_module.vector
-    table[754].form[0][1] = avx_module.vector
-    table[754].form[0][2] = avx_module.vector
-    table[754].form[0][3] = avx_module.vector
-    table[754].form[1][0] = avx_module.vector
-    table[754].form[1][1] = avx_module.vector
-    table[754].form[1][2] = avx_module.vector
-    table[754].form[1][3] = avx_module.vector
-    table[755].form[0][0] = avx_module.vector
-    table[755].form[0][1] = avx_module.vector
-    table[755].form[0][2] = avx_module.vector
-    table[755].form[0][3] = avx_module.vector
-    table[755].form[1][0] = avx_module.vector
-    table[755].form[1][1] = avx_module.vector
-    table[755].form[1][2] = avx_module.vector
-    table[755].form[1][3] = avx_module.vector
-    table[756].form[0][0] = avx_module.vector
-    table[756].form[0][1] = avx_module.vector
-    table[756].form[0][2] = avx_module.vector
-    table[756].form[0][3] = avx_module.vector
-    table[756].form[1][0] = avx_module.vector
-    table[756].form[1][1] = avx_module.vector
-    table[756].form[1][2] = avx_module.vector
-    table[756].form[1][3] = avx_module.vector
-    table[757].form[0][0] = avx_module.vector
-    table[757].form[0][1] = avx_module.vector
-    table[757].form[0][2] = avx_module.vector
-    table[757].form[0][3] = avx_module.vector
-    table[757].form[1][0] = avx_module.vector
-    table[757].form[1][1] = avx_module.vector
-    table[757].form[1][2] = avx_module.vector
-    table[757].form[1][3] = avx_module.vector
-    table[758].form[0][0] = avx_module.vector
-    table[758].form[0][1] = avx_module.vector
-    table[758].form[0][2] = avx_module.vector
-    table[758].form[0][3] = avx_module.vector
-    table[758].form[1][0] = avx_module.vector
-    table[758].form[1][1] = avx_module.vector
-    table[758].form[1][2] = avx_module.vector
-    table[758].form[1][3] = avx_module.vector
-    table[759].form[0][0] = avx_module.vector
-    table[759].form[0][1] = avx_module.vector
-    table[759].form[0][2] = avx_module.vector
-    table[759].form[0][3] = avx_module.vector
-    table[759].form[1][0] = avx_module.vector
-    table[759].form[1][1] = avx_module.vector
-    table[759].form[1][2] = avx_module.vector
-    table[759].form[1][3] = avx_module.vector
-    table[760].form[0][0] = avx_module.vector
-    table[760].form[0][1] = avx_module.vector
-    table[760].form[0][2] = avx_module.vector
-    table[760].form[0][3] = avx_module.vector
-    table[760].form[1][0] = avx_module.vector
-    table[760].form[1][1] = avx_module.vector
-    table[760].form[1][2] = avx_module.vector
-    table[760].form[1][3] = avx_module.vector
-    table[761].form[0][0] = avx_module.vector
-    table[761].form[0][1] = avx_module.vector
-    table[761].form[0][2] = avx_module.vector
-    table[761].form[0][3] = avx_module.vector
-    table[761].form[1][0] = avx_module.vector
-    table[761].form[1][1] = avx_module.vector
-    table[761].form[1][2] = avx_module.vector
-    table[761].form[1][3] = avx_module.vector
-    table[762].form[0][0] = avx_module.vector
-    table[762].form[0][1] = avx_module.vector
-    table[762].form[0][2] = avx_module.vector
-    table[762].form[0][3] = avx_module.vector
-    table[762].form[1][0] = avx_module.vector
-    table[762].form[1][1] = avx_module.vector
-    table[762].form[1][2] = avx_module.vector
-    table[762].form[1][3] = avx_module.vector
-    table[763].form[0][0] = avx_module.vector
-    table[763].form[0][1] = avx_module.vector
-    table[763].form[0][2] = avx_module.vector
-    table[763].form[0][3] = avx_module.vector
-    table[763].form[1][0] = avx_module.vector
-    table[763].form[1][1] = avx_module.vector
-    table[763].form[1][2] = avx_module.vector
-    table[763].form[1][3] = avx_module.vector
-    table[764].form[1][0] = avx_module.vector
-    table[764].form[1][1] = avx_module.vector
-    table[764].form[1][2] = avx_module.vector
-    table[764].form[1][3] = avx_module.vector
-    table[765].form[0][0] = avx_module.vector
-    table[765].form[0][1] = avx_module.vector
-    table[765].form[0][2] = avx_module.vector
-    table[765].form[0][3] = avx_module.vector
-    table[766].form[1][0] = avx_module.vector
-    table[766].form[1][1] = avx_module.vector
-    table[766].form[1][2] = avx_module.vector
-    table[766].form[1][3] = avx_module.vector
-    table[767].form[0][0] = avx_module.vector
-    table[767].form[0][1] = avx_module.vector
-    table[767].form[0][2] = avx_module.vector
-    table[767].form[0][3] = avx_module.vector
-    table[768].form[0][0] = avx_module.vector
-    table[768].form[0][1] = avx_module.vector
-    table[768].form[0][2] = avx_module.vector
-    table[768].form[0][3] = avx_module.vector
-    table[768].form[1][0] = avx_module.vector
-    table[768].form[1][1] = avx_module.vector
-    table[768].form[1][2] = avx_module.vector
-    table[768].form[1][3] = avx_module.vector
-    table[769].form[0][0] = avx_module.vector
-    table[769].form[0][1] = avx_module.vector
-    table[769].form[0][2] = avx_module.vector
-    table[769].form[0][3] = avx_module.vector
-    table[769].form[1][0] = avx_module.vector
-    table[769].form[1][1] = avx_module.vector
-    table[769].form[1][2] = avx_module.vector
-    table[769].form[1][3] = avx_module.vector
-    table[770].form[1][0] = avx_module.vector
-    table[770].form[1][1] = avx_module.vector
-    table[770].form[1][2] = avx_module.vector
-    table[770].form[1][3] = avx_module.vector
-    table[771].form[0][0] = avx_module.vector
-    table[771].form[0][1] = avx_module.vector
-    table[771].form[0][2] = avx_module.vector
-    table[771].form[0][3] = avx_module.vector
-    table[772].form[1][0] = avx_module.vector
-    table[772].form[1][1] = avx_module.vector
-    table[772].form[1][2] = avx_module.vector
-    table[772].form[1][3] = avx_module.vector
-    table[773].form[0][0] = avx_module.vector
-    table[773].form[0][1] = avx_module.vector
-    table[773].form[0][2] = avx_module.vector
-    table[773].form[0][3] = avx_module.vector
-    table[774].form[0][0] = avx_module.vector
-    table[774].form[0][1] = avx_module.vector
-    table[774].form[0][2] = avx_module.vector
-    table[774].form[0][3] = avx_module.vector
-    table[774].form[1][0] = avx_module.vector
-    table[774].form[1][1] = avx_module.vector
-    table[774].form[1][2] = avx_module.vector
-    table[774].form[1][3] = avx_module.vector
-    table[775].form[1][0] = avx_module.vector
-    table[775].form[1][1] = avx_module.vector
-    table[775].form[1][2] = avx_module.vector
-    table[775].form[1][3] = avx_module.vector
-    table[776].form[0][0] = avx_module.vector
-    table[776].form[0][1] = avx_module.vector
-    table[776].form[0][2] = avx_module.vector
-    table[776].form[0][3] = avx_module.vector
-    table[776].form[1][0] = avx_module.vector
-    table[776].form[1][1] = avx_module.vector
-    table[776].form[1][2] = avx_module.vector
-    table[776].form[1][3] = avx_module.vector
-    table[777].form[0][0] = avx_module.vector
-    table[777].form[0][1] = avx_module.vector
-    table[777].form[0][2] = avx_module.vector
-    table[777].form[0][3] = avx_module.vector
-    table[777].form[1][0] = avx_module.vector
-    table[777].form[1][1] = avx_module.vector
-    table[777].form[1][2] = avx_module.vector
-    table[777].form[1][3] = avx_module.vector
-    table[778].form[0][0] = avx_module.vector
-    table[778].form[0][1] = avx_module.vector
-    table[778].form[0][2] = avx_module.vector
-    table[778].form[0][3] = avx_module.vector
-    table[778].form[1][0] = avx_module.vector
-    table[778].form[1][1] = avx_module.vector
-    table[778].form[1][2] = avx_module.vector
-    table[778].form[1][3] = avx_module.vector
-    table[779].form[0][0] = avx_module.vector
-    table[779].form[0][1] = avx_module.vector
-    table[779].form[0][2] = avx_module.vector
-    table[779].form[0][3] = avx_module.vector
-    table[780].form[1][0] = avx_module.vector
-    table[780].form[1][1] = avx_module.vector
-    table[780].form[1][2] = avx_module.vector
-    table[780].form[1][3] = avx_module.vector
-    table[781].form[1][0] = avx_module.vector
-    table[781].form[1][1] = avx_module.vector
-    table[781].form[1][2] = avx_module.vector
-    table[781].form[1][3] = avx_module.vector
-    table[782].form[1][0] = avx_module.vector
-    table[782].form[1][1] = avx_module.vector
-    table[782].form[1][2] = avx_module.vector
-    table[782].form[1][3] = avx_module.vector
-    table[783].form[1][0] = avx_module.vector
-    table[783].form[1][1] = avx_module.vector
-    table[783].form[1][2] = avx_module.vector
-    table[783].form[1][3] = avx_module.vector
-    table[784].form[0][0] = avx_module.vector
-    table[784].form[0][1] = avx_module.vector
-    table[784].form[0][2] = avx_module.vector
-    table[784].form[0][3] = avx_module.vector
-    table[784].form[1][0] = avx_module.vector
-    table[784].form[1][1] = avx_module.vector
-    table[784].form[1][2] = avx_module.vector
-    table[784].form[1][3] = avx_module.vector
-    table[785].form[1][0] = avx_module.vector
-    table[785].form[1][1] = avx_module.vector
-    table[785].form[1][2] = avx_module.vector
-    table[785].form[1][3] = avx_module.vector
-    table[786].form[0][0] = avx_module.vector
-    table[786].form[0][1] = avx_module.vector
-    table[786].form[0][2] = avx_module.vector
-    table[786].form[0][3] = avx_module.vector
-    table[787].form[1][0] = avx_module.vector
-    table[787].form[1][1] = avx_module.vector
-    table[787].form[1][2] = avx_module.vector
-    table[787].form[1][3] = avx_module.vector
-    table[788].form[1][0] = avx_module.vector
-    table[788].form[1][1] = avx_module.vector
-    table[788].form[1][2] = avx_module.vector
-    table[788].form[1][3] = avx_module.vector
-    table[789].form[0][0] = avx_module.vector
-    table[789].form[0][1] = avx_module.vector
-    table[789].form[0][2] = avx_module.vector
-    table[789].form[0][3] = avx_module.vector
-    table[789].form[1][0] = avx_module.vector
-    table[789].form[1][1] = avx_module.vector
-    table[789].form[1][2] = avx_module.vector
-    table[789].form[1][3] = avx_module.vector
-    table[790].form[0][0] = avx_module.vector
-    table[790].form[0][1] = avx_module.vector
-    table[790].form[0][2] = avx_module.vector
-    table[790].form[0][3] = avx_module.vector
-    table[790].form[1][0] = avx_module.vector
-    table[790].form[1][1] = avx_module.vector
-    table[790].form[1][2] = avx_module.vector
-    table[790].form[1][3] = avx_module.vector
-    table[791].form[0][0] = avx_module.vector
-    table[791].form[0][1] = avx_module.vector
-    table[791].form[0][2] = avx_module.vector
-    table[791].form[0][3] = avx_module.vector
-    table[791].form[1][0] = avx_module.vector
-    table[791].form[1][1] = avx_module.vector
-    table[791].form[1][2] = avx_module.vector
-    table[791].form[1][3] = avx_module.vector
-    table[792].form[0][0] = avx_module.vector
-    table[792].form[0][1] = avx_module.vector
-    table[792].form[0][2] = avx_module.vector
-    table[792].form[0][3] = avx_module.vector
-    table[792].form[1][0] = avx_module.vector
-    table[792].form[1][1] = avx_module.vector
-    table[792].form[1][2] = avx_module.vector
-    table[792].form[1][3] = avx_module.vector
-    table[793].form[1][0] = avx_module.vector
-    table[793].form[1][1] = avx_module.vector
-    table[793].form[1][2] = avx_module.vector
-    table[793].form[1][3] = avx_module.vector
-    table[794].form[1][0] = avx_module.vector
-    table[794].form[1][1] = avx_module.vector
-    table[794].form[1][2] = avx_module.vector
-    table[794].form[1][3] = avx_module.vector
-    table[795].form[0][0] = avx_module.vector
-    table[795].form[0][1] = avx_module.vector
-    table[795].form[0][2] = avx_module.vector
-    table[795].form[0][3] = avx_module.vector
-    table[795].form[1][0] = avx_module.vector
-    table[795].form[1][1] = avx_module.vector
-    table[795].form[1][2] = avx_module.vector
-    table[795].form[1][3] = avx_module.vector
-    table[796].form[0][0] = avx_module.vector
-    table[796].form[0][1] = avx_module.vector
-    table[796].form[0][2] = avx_module.vector
-    table[796].form[0][3] = avx_module.vector
-    table[796].form[1][0] = avx_module.vector
-    table[796].form[1][1] = avx_module.vector
-    table[796].form[1][2] = avx_module.vector
-    table[796].form[1][3] = avx_module.vector
-    table[797].form[0][0] = avx_module.vector
-    table[797].form[0][1] = avx_module.vector
-    table[797].form[0][2] = avx_module.vector
-    table[797].form[0][3] = avx_module.vector
-    table[797].form[1][0] = avx_module.vector
-    table[797].form[1][1] = avx_module.vector
-    table[797].form[1][2] = avx_module.vector
-    table[797].form[1][3] = avx_module.vector
-    table[798].form[0][0] = avx_module.vector
-    table[798].form[0][1] = avx_module.vector
-    table[798].form[0][2] = avx_module.vector
-    table[798].form[0][3] = avx_module.vector
-    table[798].form[1][0] = avx_module.vector
-    table[798].form[1][1] = avx_module.vector
-    table[798].form[1][2] = avx_module.vector
-    table[798].form[1][3] = avx_module.vector
-    table[799].form[0][0] = avx_module.vector
-    table[799].form[0][1] = avx_module.vector
-    table[799].form[0][2] = avx_module.vector
-    table[799].form[0][3] = avx_module.vector
-    table[799].form[1][0] = avx_module.vector
-    table[799].form[1][1] = avx_module.vector
-
-
-@cython.cfunc
-@cython.exceptval(check=False)
-def fill_12(table: HandlerSetP) -> cython.void:
-    table[799].form[1][2] = avx_module.vector
-    table[799].form[1][3] = avx_module.vector
-    table[800].form[0][0] = avx_module.vector
-    table[800].form[0][1] = avx_module.vector
-    table[800].form[0][2] = avx_module.vector
-    table[800].form[0][3] = avx_module.vector
-    table[800].form[1][0] = avx_module.vector
-    table[800].form[1][1] = avx_module.vector
-    table[800].form[1][2] = avx_module.vector
-    table[800].form[1][3] = avx_module.vector
-    table[801].form[0][0] = avx_module.vector
-    table[801].form[0][1] = avx_module.vector
-    table[801].form[0][2] = avx_module.vector
-    table[801].form[0][3] = avx_module.vector
-    table[801].form[1][0] = avx_module.vector
-    table[801].form[1][1] = avx_module.vector
-    table[801].form[1][2] = avx_module.vector
-    table[801].form[1][3] = avx_module.vector
-    table[802].form[0][0] = avx_module.vector
-    table[802].form[0][1] = avx_module.vector
-    table[802].form[0][2] = avx_module.vector
-    table[802].form[0][3] = avx_module.vector
-    table[802].form[1][0] = avx_module.vector
-    table[802].form[1][1] = avx_module.vector
-    table[802].form[1][2] = avx_module.vector
-    table[802].form[1][3] = avx_module.vector
-    table[803].form[0][0] = avx_module.vector
-    table[803].form[0][1] = avx_module.vector
-    table[803].form[0][2] = avx_module.vector
-    table[803].form[0][3] = avx_module.vector
-    table[803].form[1][0] = avx_module.vector
-    table[803].form[1][1] = avx_module.vector
-    table[803].form[1][2] = avx_module.vector
-    table[803].form[1][3] = avx_module.vector
-    table[804].form[0][0] = avx_module.vector
-    table[804].form[0][1] = avx_module.vector
-    table[804].form[0][2] = avx_module.vector
-    table[804].form[0][3] = avx_module.vector
-    table[804].form[1][0] = avx_module.vector
-    table[804].form[1][1] = avx_module.vector
-    table[804].form[1][2] = avx_module.vector
-    table[804].form[1][3] = avx_module.vector
-    table[805].form[0][0] = avx_module.vector
-    table[805].form[0][1] = avx_module.vector
-    table[805].form[0][2] = avx_module.vector
-    table[805].form[0][3] = avx_module.vector
-    table[805].form[1][0] = avx_module.vector
-    table[805].form[1][1] = avx_module.vector
-    table[805].form[1][2] = avx_module.vector
-    table[805].form[1][3] = avx_module.vector
-    table[806].form[0][0] = avx_module.vector
-    table[806].form[0][1] = avx_module.vector
-    table[806].form[0][2] = avx_module.vector
-    table[806].form[0][3] = avx_module.vector
-    table[806].form[1][0] = avx_module.vector
-    table[806].form[1][1] = avx_module.vector
-    table[806].form[1][2] = avx_module.vector
-    table[806].form[1][3] = avx_module.vector
-    table[807].form[0][0] = avx_module.vector
-    table[807].form[0][1] = avx_module.vector
-    table[807].form[0][2] = avx_module.vector
-    table[807].form[0][3] = avx_module.vector
-    table[807].form[1][0] = avx_module.vector
-    table[807].form[1][1] = avx_module.vector
-    table[807].form[1][2] = avx_module.vector
-    table[807].form[1][3] = avx_module.vector
-    table[808].form[0][0] = avx_module.vector
-    table[808].form[0][1] = avx_module.vector
-    table[808].form[0][2] = avx_module.vector
-    table[808].form[0][3] = avx_module.vector
-    table[808].form[1][0] = avx_module.vector
-    table[808].form[1][1] = avx_module.vector
-    table[808].form[1][2] = avx_module.vector
-    table[808].form[1][3] = avx_module.vector
-    table[809].form[1][0] = avx_module.vector
-    table[809].form[1][1] = avx_module.vector
-    table[809].form[1][2] = avx_module.vector
-    table[809].form[1][3] = avx_module.vector
-    table[810].form[0][0] = avx_module.vector
-    table[810].form[0][1] = avx_module.vector
-    table[810].form[0][2] = avx_module.vector
-    table[810].form[0][3] = avx_module.vector
-    table[810].form[1][0] = avx_module.vector
-    table[810].form[1][1] = avx_module.vector
-    table[810].form[1][2] = avx_module.vector
-    table[810].form[1][3] = avx_module.vector
-    table[811].form[0][0] = avx_module.vector
-    table[811].form[0][1] = avx_module.vector
-    table[811].form[0][2] = avx_module.vector
-    table[811].form[0][3] = avx_module.vector
-    table[811].form[1][0] = avx_module.vector
-    table[811].form[1][1] = avx_module.vector
-    table[811].form[1][2] = avx_module.vector
-    table[811].form[1][3] = avx_module.vector
-    table[812].form[0][0] = avx_module.vector
-    table[812].form[0][1] = avx_module.vector
-    table[812].form[0][2] = avx_module.vector
-    table[812].form[0][3] = avx_module.vector
-    table[812].form[1][0] = avx_module.vector
-    table[812].form[1][1] = avx_module.vector
-    table[812].form[1][2] = avx_module.vector
-    table[812].form[1][3] = avx_module.vector
-    table[813].form[1][0] = avx_module.vector
-    table[813].form[1][1] = avx_module.vector
-    table[813].form[1][2] = avx_module.vector
-    table[813].form[1][3] = avx_module.vector
-    table[814].form[1][0] = avx_module.vector
-    table[814].form[1][1] = avx_module.vector
-    table[814].form[1][2] = avx_module.vector
-    table[814].form[1][3] = avx_module.vector
-    table[815].form[1][0] = avx_module.vector
-    table[815].form[1][1] = avx_module.vector
-    table[815].form[1][2] = avx_module.vector
-    table[815].form[1][3] = avx_module.vector
-    table[816].form[1][0] = avx_module.vector
-    table[816].form[1][1] = avx_module.vector
-    table[816].form[1][2] = avx_module.vector
-    table[816].form[1][3] = avx_module.vector
-    table[817].form[1][0] = avx_module.vector
-    table[817].form[1][1] = avx_module.vector
-    table[817].form[1][2] = avx_module.vector
-    table[817].form[1][3] = avx_module.vector
-    table[818].form[0][0] = avx_module.vector
-    table[818].form[0][1] = avx_module.vector
-    table[818].form[0][2] = avx_module.vector
-    table[818].form[0][3] = avx_module.vector
-    table[819].form[0][0] = avx_module.vector
-    table[819].form[0][1] = avx_module.vector
-    table[819].form[0][2] = avx_module.vector
-    table[819].form[0][3] = avx_module.vector
-    table[820].form[0][0] = avx_module.vector
-    table[820].form[0][1] = avx_module.vector
-    table[820].form[0][2] = avx_module.vector
-    table[820].form[0][3] = avx_module.vector
-    table[820].form[1][0] = avx_module.vector
-    table[820].form[1][1] = avx_module.vector
-    table[820].form[1][2] = avx_module.vector
-    table[820].form[1][3] = avx_module.vector
-    table[821].form[0][0] = avx_module.vector
-    table[821].form[0][1] = avx_module.vector
-    table[821].form[0][2] = avx_module.vector
-    table[821].form[0][3] = avx_module.vector
-    table[821].form[1][0] = avx_module.vector
-    table[821].form[1][1] = avx_module.vector
-    table[821].form[1][2] = avx_module.vector
-    table[821].form[1][3] = avx_module.vector
-    table[822].form[0][0] = avx_module.vector
-    table[822].form[0][1] = avx_module.vector
-    table[822].form[0][2] = avx_module.vector
-    table[822].form[0][3] = avx_module.vector
-    table[822].form[1][0] = avx_module.vector
-    table[822].form[1][1] = avx_module.vector
-    table[822].form[1][2] = avx_module.vector
-    table[822].form[1][3] = avx_module.vector
-    table[823].form[1][0] = avx_module.vector
-    table[823].form[1][1] = avx_module.vector
-    table[823].form[1][2] = avx_module.vector
-    table[823].form[1][3] = avx_module.vector
-    table[824].form[1][0] = avx_module.vector
-    table[824].form[1][1] = avx_module.vector
-    table[824].form[1][2] = avx_module.vector
-    table[824].form[1][3] = avx_module.vector
-    table[825].form[1][0] = avx_module.vector
-    table[825].form[1][1] = avx_module.vector
-    table[825].form[1][2] = avx_module.vector
-    table[825].form[1][3] = avx_module.vector
-    table[826].form[1][0] = avx_module.vector
-    table[826].form[1][1] = avx_module.vector
-    table[826].form[1][2] = avx_module.vector
-    table[826].form[1][3] = avx_module.vector
-    table[827].form[0][0] = avx_module.vector
-    table[827].form[0][1] = avx_module.vector
-    table[827].form[0][2] = avx_module.vector
-    table[827].form[0][3] = avx_module.vector
-    table[827].form[1][0] = avx_module.vector
-    table[827].form[1][1] = avx_module.vector
-    table[827].form[1][2] = avx_module.vector
-    table[827].form[1][3] = avx_module.vector
-    table[828].form[0][0] = avx_module.vector
-    table[828].form[0][1] = avx_module.vector
-    table[828].form[0][2] = avx_module.vector
-    table[828].form[0][3] = avx_module.vector
-    table[828].form[1][0] = avx_module.vector
-    table[828].form[1][1] = avx_module.vector
-    table[828].form[1][2] = avx_module.vector
-    table[828].form[1][3] = avx_module.vector
-    table[829].form[0][0] = avx_module.vector
-    table[829].form[0][1] = avx_module.vector
-    table[829].form[0][2] = avx_module.vector
-    table[829].form[0][3] = avx_module.vector
-    table[830].form[0][0] = avx_module.vector
-    table[830].form[0][1] = avx_module.vector
-    table[830].form[0][2] = avx_module.vector
-    table[830].form[0][3] = avx_module.vector
-    table[831].form[0][0] = avx_module.vector
-    table[831].form[0][1] = avx_module.vector
-    table[831].form[0][2] = avx_module.vector
-    table[831].form[0][3] = avx_module.vector
-    table[832].form[0][0] = avx_module.vector
-    table[832].form[0][1] = avx_module.vector
-    table[832].form[0][2] = avx_module.vector
-    table[832].form[0][3] = avx_module.vector
-    table[833].form[0][0] = avx_module.vector
-    table[833].form[0][1] = avx_module.vector
-    table[833].form[0][2] = avx_module.vector
-    table[833].form[0][3] = avx_module.vector
-    table[833].form[1][0] = avx_module.vector
-    table[833].form[1][1] = avx_module.vector
-    table[833].form[1][2] = avx_module.vector
-    table[833].form[1][3] = avx_module.vector
-    table[834].form[0][0] = avx_module.vector
-    table[834].form[0][1] = avx_module.vector
-    table[834].form[0][2] = avx_module.vector
-    table[834].form[0][3] = avx_module.vector
-    table[834].form[1][0] = avx_module.vector
-    table[834].form[1][1] = avx_module.vector
-    table[834].form[1][2] = avx_module.vector
-    table[834].form[1][3] = avx_module.vector
-    table[835].form[0][0] = avx_module.vector
-    table[835].form[0][1] = avx_module.vector
-    table[835].form[0][2] = avx_module.vector
-    table[835].form[0][3] = avx_module.vector
-    table[835].form[1][0] = avx_module.vector
-    table[835].form[1][1] = avx_module.vector
-    table[835].form[1][2] = avx_module.vector
-    table[835].form[1][3] = avx_module.vector
-    table[836].form[0][0] = avx_module.vector
-    table[836].form[0][1] = avx_module.vector
-    table[836].form[0][2] = avx_module.vector
-    table[836].form[0][3] = avx_module.vector
-    table[837].form[1][0] = avx_module.vector
-    table[837].form[1][1] = avx_module.vector
-    table[837].form[1][2] = avx_module.vector
-    table[837].form[1][3] = avx_module.vector
-    table[838].form[0][0] = avx_module.vector
-    table[838].form[0][1] = avx_module.vector
-    table[838].form[0][2] = avx_module.vector
-    table[838].form[0][3] = avx_module.vector
-    table[839].form[0][0] = avx_module.vector
-    table[839].form[0][1] = avx_module.vector
-    table[839].form[0][2] = avx_module.vector
-    table[839].form[0][3] = avx_module.vector
-    table[839].form[1][0] = avx_module.vector
-    table[839].form[1][1] = avx_module.vector
-    table[839].form[1][2] = avx_module.vector
-    table[839].form[1][3] = avx_module.vector
-    table[840].form[0][0] = avx_module.vector
-    table[840].form[0][1] = avx_module.vector
-    table[840].form[0][2] = avx_module.vector
-    table[840].form[0][3] = avx_module.vector
-    table[840].form[1][0] = avx_module.vector
-    table[840].form[1][1] = avx_module.vector
-    table[840].form[1][2] = avx_module.vector
-    table[840].form[1][3] = avx_module.vector
-    table[841].form[0][0] = avx_module.vector
-    table[841].form[0][1] = avx_module.vector
-    table[841].form[0][2] = avx_module.vector
-    table[841].form[0][3] = avx_module.vector
-    table[841].form[1][0] = avx_module.vector
-    table[841].form[1][1] = avx_module.vector
-    table[841].form[1][2] = avx_module.vector
-    table[841].form[1][3] = avx_module.vector
-    table[842].form[1][0] = avx_module.vector
-    table[842].form[1][1] = avx_module.vector
-    table[842].form[1][2] = avx_module.vector
-    table[842].form[1][3] = avx_module.vector
-    table[843].form[0][0] = avx_module.vector
-    table[843].form[0][1] = avx_module.vector
-    table[843].form[0][2] = avx_module.vector
-    table[843].form[0][3] = avx_module.vector
-    table[844].form[1][0] = avx_module.vector
-    table[844].form[1][1] = avx_module.vector
-    table[844].form[1][2] = avx_module.vector
-    table[844].form[1][3] = avx_module.vector
-    table[845].form[0][0] = avx_module.vector
-    table[845].form[0][1] = avx_module.vector
-    table[845].form[0][2] = avx_module.vector
-    table[845].form[0][3] = avx_module.vector
-    table[846].form[0][0] = avx_module.vector
-    table[846].form[0][1] = avx_module.vector
-    table[846].form[0][2] = avx_module.vector
-    table[846].form[0][3] = avx_module.vector
-    table[846].form[1][0] = avx_module.vector
-    table[846].form[1][1] = avx_module.vector
-    table[846].form[1][2] = avx_module.vector
-    table[846].form[1][3] = avx_module.vector
-    table[847].form[0][0] = avx_move_module.expand
-    table[847].form[0][1] = avx_move_module.expand
-    table[847].form[0][2] = avx_move_module.expand
-    table[847].form[0][3] = avx_move_module.expand
-    table[847].form[1][0] = avx_move_module.expand
-    table[847].form[1][1] = avx_move_module.expand
-    table[847].form[1][2] = avx_move_module.expand
-    table[847].form[1][3] = avx_move_module.expand
-    table[848].form[0][0] = avx_move_module.expand
-    table[848].form[0][1] = avx_move_module.expand
-    table[848].form[0][2] = avx_move_module.expand
-    table[848].form[0][3] = avx_move_module.expand
-    table[848].form[1][0] = avx_move_module.expand
-    table[848].form[1][1] = avx_move_module.expand
-    table[848].form[1][2] = avx_move_module.expand
-    table[848].form[1][3] = avx_move_module.expand
-    table[849].form[0][0] = avx_move_module.compress
-    table[849].form[0][1] = avx_move_module.compress
-    table[849].form[0][2] = avx_move_module.compress
-    table[849].form[0][3] = avx_move_module.compress
-    table[849].form[1][0] = avx_move_module.compress
-    table[849].form[1][1] = avx_move_module.compress
-    table[849].form[1][2] = avx_move_module.compress
-    table[849].form[1][3] = avx_move_module.compress
-    table[850].form[0][0] = avx_move_module.compress
-    table[850].form[0][1] = avx_move_module.compress
-    table[850].form[0][2] = avx_move_module.compress
-    table[850].form[0][3] = avx_move_module.compress
-    table[850].form[1][0] = avx_move_module.compress
-    table[850].form[1][1] = avx_move_module.compress
-    table[850].form[1][2] = avx_move_module.compress
-    table[850].form[1][3] = avx_move_module.compress
-    table[851].form[0][0] = avx_move_module.expand
-    table[851].form[0][1] = avx_move_module.expand
-    table[851].form[0][2] = avx_move_module.expand
-    table[851].form[0][3] = avx_move_module.expand
-    table[851].form[1][0] = avx_move_module.expand
-    table[851].form[1][1] = avx_move_module.expand
-    table[851].form[1][2] = avx_move_module.expand
-    table[851].form[1][3] = avx_move_module.expand
-    table[852].form[0][0] = avx_move_module.expand
-    table[852].form[0][1] = avx_move_module.expand
-    table[852].form[0][2] = avx_move_module.expand
-    table[852].form[0][3] = avx_move_module.expand
-    table[852].form[1][0] = avx_move_module.expand
-    table[852].form[1][1] = avx_move_module.expand
-    table[852].form[1][2] = avx_move_module.expand
-    table[852].form[1][3] = avx_move_module.expand
-    table[853].form[0][0] = avx_move_module.expand
-    table[853].form[0][1] = avx_move_module.expand
-    table[853].form[0][2] = avx_move_module.expand
-    table[853].form[0][3] = avx_move_module.expand
-    table[853].form[1][0] = avx_move_module.expand
-    table[853].form[1][1] = avx_move_module.expand
-    table[853].form[1][2] = avx_move_module.expand
-    table[853].form[1][3] = avx_move_module.expand
-    table[854].form[0][0] = avx_move_module.expand
-    table[854].form[0][1] = avx_move_module.expand
-    table[854].form[0][2] = avx_move_module.expand
-    table[854].form[0][3] = avx_move_module.expand
-    table[854].form[1][0] = avx_move_module.expand
-    table[854].form[1][1] = avx_move_module.expand
-    table[854].form[1][2] = avx_move_module.expand
-    table[854].form[1][3] = avx_move_module.expand
-    table[855].form[0][0] = avx_move_module.compress
-    table[855].form[0][1] = avx_move_module.compress
-    table[855].form[0][2] = avx_move_module.compress
-    table[855].form[0][3] = avx_move_module.compress
-    table[855].form[1][0] = avx_move_module.compress
-    table[855].form[1][1] = avx_move_module.compress
-    table[855].form[1][2] = avx_move_module.compress
-    table[855].form[1][3] = avx_move_module.compress
-    table[856].form[0][0] = avx_move_module.compress
-    table[856].form[0][1] = avx_move_module.compress
-    table[856].form[0][2] = avx_move_module.compress
-    table[856].form[0][3] = avx_move_module.compress
-    table[856].form[1][0] = avx_move_module.compress
-    table[856].form[1][1] = avx_move_module.compress
-    table[856].form[1][2] = avx_move_module.compress
-    table[856].form[1][3] = avx_move_module.compress
-    table[857].form[0][0] = avx_move_module.compress
-    table[857].form[0][1] = avx_move_module.compress
-    table[857].form[0][2] = avx_move_module.compress
-    table[857].form[0][3] = avx_move_module.compress
-    table[857].form[1][0] = avx_move_module.compress
-    table[857].form[1][1] = avx_move_module.compress
-    table[857].form[1][2] = avx_move_module.compress
-    table[857].form[1][3] = avx_move_module.compress
-    table[858].form[0][0] = avx_move_module.compress
-    table[858].form[0][1] = avx_move_module.compress
-    table[858].form[0][2] = avx_move_module.compress
-    table[858].form[0][3] = avx_move_module.compress
-    table[858].form[1][0] = avx_move_module.compress
-    table[858].form[1][1] = avx_move_module.compress
-    table[858].form[1][2] = avx_move_module.compress
-    table[858].form[1][3] = avx_move_module.compress
-    table[859].form[1][0] = avx_gather_module.gather
-    table[859].form[1][1] = avx_gather_module.gather
-    table[859].form[1][2] = avx_gather_module.gather
-    table[859].form[1][3] = avx_gather_module.gather
-    table[860].form[1][0] = avx_gather_module.gather
-    table[860].form[1][1] = avx_gather_module.gather
-    table[860].form[1][2] = avx_gather_module.gather
-    table[860].form[1][3] = avx_gather_module.gather
-    table[861].form[1][0] = avx_gather_module.gather
-    table[861].form[1][1] = avx_gather_module.gather
-    table[861].form[1][2] = avx_gather_module.gather
-    table[861].form[1][3] = avx_gather_module.gather
-    table[862].form[1][0] = avx_gather_module.gather
-    table[862].form[1][1] = avx_gather_module.gather
-    table[862].form[1][2] = avx_gather_module.gather
-    table[862].form[1][3] = avx_gather_module.gather
-    table[863].form[1][0] = avx_gather_module.gather
-    table[863].form[1][1] = avx_gather_module.gather
-
-
-@cython.cfunc
-@cython.exceptval(check=False)
-def fill_13(table: HandlerSetP) -> cython.void:
-    table[863].form[1][2] = avx_gather_module.gather
-    table[863].form[1][3] = avx_gather_module.gather
-    table[864].form[1][0] = avx_gather_module.gather
-    table[864].form[1][1] = avx_gather_module.gather
-    table[864].form[1][2] = avx_gather_module.gather
-    table[864].form[1][3] = avx_gather_module.gather
-    table[865].form[1][0] = avx_gather_module.gather
-    table[865].form[1][1] = avx_gather_module.gather
-    table[865].form[1][2] = avx_gather_module.gather
-    table[865].form[1][3] = avx_gather_module.gather
-    table[866].form[1][0] = avx_gather_module.gather
-    table[866].form[1][1] = avx_gather_module.gather
-    table[866].form[1][2] = avx_gather_module.gather
-    table[866].form[1][3] = avx_gather_module.gather
-    table[867].form[1][0] = avx_gather_module.scatter
-    table[867].form[1][1] = avx_gather_module.scatter
-    table[867].form[1][2] = avx_gather_module.scatter
-    table[867].form[1][3] = avx_gather_module.scatter
-    table[868].form[1][0] = avx_gather_module.scatter
-    table[868].form[1][1] = avx_gather_module.scatter
-    table[868].form[1][2] = avx_gather_module.scatter
-    table[868].form[1][3] = avx_gather_module.scatter
-    table[869].form[1][0] = avx_gather_module.scatter
-    table[869].form[1][1] = avx_gather_module.scatter
-    table[869].form[1][2] = avx_gather_module.scatter
-    table[869].form[1][3] = avx_gather_module.scatter
-    table[870].form[1][0] = avx_gather_module.scatter
-    table[870].form[1][1] = avx_gather_module.scatter
-    table[870].form[1][2] = avx_gather_module.scatter
-    table[870].form[1][3] = avx_gather_module.scatter
-    table[871].form[1][0] = avx_gather_module.scatter
-    table[871].form[1][1] = avx_gather_module.scatter
-    table[871].form[1][2] = avx_gather_module.scatter
-    table[871].form[1][3] = avx_gather_module.scatter
-    table[872].form[1][0] = avx_gather_module.scatter
-    table[872].form[1][1] = avx_gather_module.scatter
-    table[872].form[1][2] = avx_gather_module.scatter
-    table[872].form[1][3] = avx_gather_module.scatter
-    table[873].form[1][0] = avx_gather_module.scatter
-    table[873].form[1][1] = avx_gather_module.scatter
-    table[873].form[1][2] = avx_gather_module.scatter
-    table[873].form[1][3] = avx_gather_module.scatter
-    table[874].form[1][0] = avx_gather_module.scatter
-    table[874].form[1][1] = avx_gather_module.scatter
-    table[874].form[1][2] = avx_gather_module.scatter
-    table[874].form[1][3] = avx_gather_module.scatter
-    table[875].form[0][0] = avx_module.vector
-    table[875].form[0][1] = avx_module.vector
-    table[875].form[0][2] = avx_module.vector
-    table[875].form[0][3] = avx_module.vector
-    table[875].form[1][0] = avx_module.vector
-    table[875].form[1][1] = avx_module.vector
-    table[875].form[1][2] = avx_module.vector
-    table[875].form[1][3] = avx_module.vector
-    table[876].form[0][0] = avx_module.vector
-    table[876].form[0][1] = avx_module.vector
-    table[876].form[0][2] = avx_module.vector
-    table[876].form[0][3] = avx_module.vector
-    table[876].form[1][0] = avx_module.vector
-    table[876].form[1][1] = avx_module.vector
-    table[876].form[1][2] = avx_module.vector
-    table[876].form[1][3] = avx_module.vector
-    table[877].form[0][0] = avx_module.vector
-    table[877].form[0][1] = avx_module.vector
-    table[877].form[0][2] = avx_module.vector
-    table[877].form[0][3] = avx_module.vector
-    table[877].form[1][0] = avx_module.vector
-    table[877].form[1][1] = avx_module.vector
-    table[877].form[1][2] = avx_module.vector
-    table[877].form[1][3] = avx_module.vector
-    table[878].form[0][0] = avx_module.vector
-    table[878].form[0][1] = avx_module.vector
-    table[878].form[0][2] = avx_module.vector
-    table[878].form[0][3] = avx_module.vector
-    table[878].form[1][0] = avx_module.vector
-    table[878].form[1][1] = avx_module.vector
-    table[878].form[1][2] = avx_module.vector
-    table[878].form[1][3] = avx_module.vector
-    table[879].form[0][0] = avx_module.vector
-    table[879].form[0][1] = avx_module.vector
-    table[879].form[0][2] = avx_module.vector
-    table[879].form[0][3] = avx_module.vector
-    table[879].form[1][0] = avx_module.vector
-    table[879].form[1][1] = avx_module.vector
-    table[879].form[1][2] = avx_module.vector
-    table[879].form[1][3] = avx_module.vector
-    table[880].form[0][0] = avx_module.vector
-    table[880].form[0][1] = avx_module.vector
-    table[880].form[0][2] = avx_module.vector
-    table[880].form[0][3] = avx_module.vector
-    table[880].form[1][0] = avx_module.vector
-    table[880].form[1][1] = avx_module.vector
-    table[880].form[1][2] = avx_module.vector
-    table[880].form[1][3] = avx_module.vector
-    table[881].form[0][0] = avx_module.vector
-    table[881].form[0][1] = avx_module.vector
-    table[881].form[0][2] = avx_module.vector
-    table[881].form[0][3] = avx_module.vector
-    table[881].form[1][0] = avx_module.vector
-    table[881].form[1][1] = avx_module.vector
-    table[881].form[1][2] = avx_module.vector
-    table[881].form[1][3] = avx_module.vector
-    table[882].form[0][0] = avx_module.vector
-    table[882].form[0][1] = avx_module.vector
-    table[882].form[0][2] = avx_module.vector
-    table[882].form[0][3] = avx_module.vector
-    table[882].form[1][0] = avx_module.vector
-    table[882].form[1][1] = avx_module.vector
-    table[882].form[1][2] = avx_module.vector
-    table[882].form[1][3] = avx_module.vector
-    table[883].form[0][0] = avx_module.vector
-    table[883].form[0][1] = avx_module.vector
-    table[883].form[0][2] = avx_module.vector
-    table[883].form[0][3] = avx_module.vector
-    table[883].form[1][0] = avx_module.vector
-    table[883].form[1][1] = avx_module.vector
-    table[883].form[1][2] = avx_module.vector
-    table[883].form[1][3] = avx_module.vector
-    table[884].form[0][0] = avx_module.vector
-    table[884].form[0][1] = avx_module.vector
-    table[884].form[0][2] = avx_module.vector
-    table[884].form[0][3] = avx_module.vector
-    table[884].form[1][0] = avx_module.vector
-    table[884].form[1][1] = avx_module.vector
-    table[884].form[1][2] = avx_module.vector
-    table[884].form[1][3] = avx_module.vector
-    table[885].form[0][0] = avx_module.vector
-    table[885].form[0][1] = avx_module.vector
-    table[885].form[0][2] = avx_module.vector
-    table[885].form[0][3] = avx_module.vector
-    table[885].form[1][0] = avx_module.vector
-    table[885].form[1][1] = avx_module.vector
-    table[885].form[1][2] = avx_module.vector
-    table[885].form[1][3] = avx_module.vector
-    table[886].form[0][0] = avx_module.vector
-    table[886].form[0][1] = avx_module.vector
-    table[886].form[0][2] = avx_module.vector
-    table[886].form[0][3] = avx_module.vector
-    table[886].form[1][0] = avx_module.vector
-    table[886].form[1][1] = avx_module.vector
-    table[886].form[1][2] = avx_module.vector
-    table[886].form[1][3] = avx_module.vector
-    table[887].form[0][0] = avx_module.vector
-    table[887].form[0][1] = avx_module.vector
-    table[887].form[0][2] = avx_module.vector
-    table[887].form[0][3] = avx_module.vector
-    table[887].form[1][0] = avx_module.vector
-    table[887].form[1][1] = avx_module.vector
-    table[887].form[1][2] = avx_module.vector
-    table[887].form[1][3] = avx_module.vector
-    table[888].form[0][0] = avx_module.vector
-    table[888].form[0][1] = avx_module.vector
-    table[888].form[0][2] = avx_module.vector
-    table[888].form[0][3] = avx_module.vector
-    table[888].form[1][0] = avx_module.vector
-    table[888].form[1][1] = avx_module.vector
-    table[888].form[1][2] = avx_module.vector
-    table[888].form[1][3] = avx_module.vector
-    table[889].form[0][0] = avx_module.vector
-    table[889].form[0][1] = avx_module.vector
-    table[889].form[0][2] = avx_module.vector
-    table[889].form[0][3] = avx_module.vector
-    table[889].form[1][0] = avx_module.vector
-    table[889].form[1][1] = avx_module.vector
-    table[889].form[1][2] = avx_module.vector
-    table[889].form[1][3] = avx_module.vector
-    table[890].form[0][0] = avx_module.vector
-    table[890].form[0][1] = avx_module.vector
-    table[890].form[0][2] = avx_module.vector
-    table[890].form[0][3] = avx_module.vector
-    table[890].form[1][0] = avx_module.vector
-    table[890].form[1][1] = avx_module.vector
-    table[890].form[1][2] = avx_module.vector
-    table[890].form[1][3] = avx_module.vector
-    table[891].form[0][0] = avx_module.vector
-    table[891].form[0][1] = avx_module.vector
-    table[891].form[0][2] = avx_module.vector
-    table[891].form[0][3] = avx_module.vector
-    table[891].form[1][0] = avx_module.vector
-    table[891].form[1][1] = avx_module.vector
-    table[891].form[1][2] = avx_module.vector
-    table[891].form[1][3] = avx_module.vector
-    table[892].form[0][0] = avx_module.vector
-    table[892].form[0][1] = avx_module.vector
-    table[892].form[0][2] = avx_module.vector
-    table[892].form[0][3] = avx_module.vector
-    table[892].form[1][0] = avx_module.vector
-    table[892].form[1][1] = avx_module.vector
-    table[892].form[1][2] = avx_module.vector
-    table[892].form[1][3] = avx_module.vector
-    table[893].form[0][0] = avx_module.vector
-    table[893].form[0][1] = avx_module.vector
-    table[893].form[0][2] = avx_module.vector
-    table[893].form[0][3] = avx_module.vector
-    table[893].form[1][0] = avx_module.vector
-    table[893].form[1][1] = avx_module.vector
-    table[893].form[1][2] = avx_module.vector
-    table[893].form[1][3] = avx_module.vector
-    table[894].form[0][0] = avx_module.vector
-    table[894].form[0][1] = avx_module.vector
-    table[894].form[0][2] = avx_module.vector
-    table[894].form[0][3] = avx_module.vector
-    table[894].form[1][0] = avx_module.vector
-    table[894].form[1][1] = avx_module.vector
-    table[894].form[1][2] = avx_module.vector
-    table[894].form[1][3] = avx_module.vector
-    table[895].form[0][0] = avx_module.vector
-    table[895].form[0][1] = avx_module.vector
-    table[895].form[0][2] = avx_module.vector
-    table[895].form[0][3] = avx_module.vector
-    table[895].form[1][0] = avx_module.vector
-    table[895].form[1][1] = avx_module.vector
-    table[895].form[1][2] = avx_module.vector
-    table[895].form[1][3] = avx_module.vector
-    table[896].form[0][0] = avx_module.vector
-    table[896].form[0][1] = avx_module.vector
-    table[896].form[0][2] = avx_module.vector
-    table[896].form[0][3] = avx_module.vector
-    table[896].form[1][0] = avx_module.vector
-    table[896].form[1][1] = avx_module.vector
-    table[896].form[1][2] = avx_module.vector
-    table[896].form[1][3] = avx_module.vector
-    table[897].form[0][0] = avx_module.vector
-    table[897].form[0][1] = avx_module.vector
-    table[897].form[0][2] = avx_module.vector
-    table[897].form[0][3] = avx_module.vector
-    table[897].form[1][0] = avx_module.vector
-    table[897].form[1][1] = avx_module.vector
-    table[897].form[1][2] = avx_module.vector
-    table[897].form[1][3] = avx_module.vector
-    table[898].form[0][0] = avx_module.vector
-    table[898].form[0][1] = avx_module.vector
-    table[898].form[0][2] = avx_module.vector
-    table[898].form[0][3] = avx_module.vector
-    table[898].form[1][0] = avx_module.vector
-    table[898].form[1][1] = avx_module.vector
-    table[898].form[1][2] = avx_module.vector
-    table[898].form[1][3] = avx_module.vector
-    table[899].form[0][0] = avx_module.vector
-    table[899].form[0][1] = avx_module.vector
-    table[899].form[0][2] = avx_module.vector
-    table[899].form[0][3] = avx_module.vector
-    table[899].form[1][0] = avx_module.vector
-    table[899].form[1][1] = avx_module.vector
-    table[899].form[1][2] = avx_module.vector
-    table[899].form[1][3] = avx_module.vector
-    table[900].form[0][0] = avx_module.vector
-    table[900].form[0][1] = avx_module.vector
-    table[900].form[0][2] = avx_module.vector
-    table[900].form[0][3] = avx_module.vector
-    table[900].form[1][0] = avx_module.vector
-    table[900].form[1][1] = avx_module.vector
-    table[900].form[1][2] = avx_module.vector
-    table[900].form[1][3] = avx_module.vector
-    table[901].form[0][0] = avx_float_module.flags
-    table[901].form[0][1] = avx_float_module.flags
-    table[901].form[0][2] = avx_float_module.flags
-    table[901].form[0][3] = avx_float_module.flags
-    table[901].form[1][0] = avx_float_module.flags
-    table[901].form[1][1] = avx_float_module.flags
-    table[901].form[1][2] = avx_float_module.flags
-    table[901].form[1][3] = avx_float_module.flags
-    table[902].form[0][0] = avx_float_module.flags
-    table[902].form[0][1] = avx_float_module.flags
-    table[902].form[0][2] = avx_float_module.flags
-    table[902].form[0][3] = avx_float_module.flags
-    table[902].form[1][0] = avx_float_module.flags
-    table[902].form[1][1] = avx_float_module.flags
-    table[902].form[1][2] = avx_float_module.flags
-    table[902].form[1][3] = avx_float_module.flags
-    table[903].form[0][0] = avx_float_module.flags
-    table[903].form[0][1] = avx_float_module.flags
-    table[903].form[0][2] = avx_float_module.flags
-    table[903].form[0][3] = avx_float_module.flags
-    table[903].form[1][0] = avx_float_module.flags
-    table[903].form[1][1] = avx_float_module.flags
-    table[903].form[1][2] = avx_float_module.flags
-    table[903].form[1][3] = avx_float_module.flags
-    table[904].form[0][0] = avx_float_module.flags
-    table[904].form[0][1] = avx_float_module.flags
-    table[904].form[0][2] = avx_float_module.flags
-    table[904].form[0][3] = avx_float_module.flags
-    table[904].form[1][0] = avx_float_module.flags
-    table[904].form[1][1] = avx_float_module.flags
-    table[904].form[1][2] = avx_float_module.flags
-    table[904].form[1][3] = avx_float_module.flags
-    table[905].form[0][0] = avx_float_module.vector
-    table[905].form[0][1] = avx_float_module.vector
-    table[905].form[0][2] = avx_float_module.vector
-    table[905].form[0][3] = avx_float_module.vector
-    table[905].form[1][0] = avx_float_module.vector
-    table[905].form[1][1] = avx_float_module.vector
-    table[905].form[1][2] = avx_float_module.vector
-    table[905].form[1][3] = avx_float_module.vector
-    table[906].form[0][0] = avx_float_module.vector
-    table[906].form[0][1] = avx_float_module.vector
-    table[906].form[0][2] = avx_float_module.vector
-    table[906].form[0][3] = avx_float_module.vector
-    table[906].form[1][0] = avx_float_module.vector
-    table[906].form[1][1] = avx_float_module.vector
-    table[906].form[1][2] = avx_float_module.vector
-    table[906].form[1][3] = avx_float_module.vector
-    table[907].form[0][0] = avx_float_module.vector
-    table[907].form[0][1] = avx_float_module.vector
-    table[907].form[0][2] = avx_float_module.vector
-    table[907].form[0][3] = avx_float_module.vector
-    table[907].form[1][0] = avx_float_module.vector
-    table[907].form[1][1] = avx_float_module.vector
-    table[907].form[1][2] = avx_float_module.vector
-    table[907].form[1][3] = avx_float_module.vector
-    table[908].form[0][0] = avx_float_module.vector
-    table[908].form[0][1] = avx_float_module.vector
-    table[908].form[0][2] = avx_float_module.vector
-    table[908].form[0][3] = avx_float_module.vector
-    table[908].form[1][0] = avx_float_module.vector
-    table[908].form[1][1] = avx_float_module.vector
-    table[908].form[1][2] = avx_float_module.vector
-    table[908].form[1][3] = avx_float_module.vector
-    table[909].form[0][0] = avx_float_module.vector
-    table[909].form[0][1] = avx_float_module.vector
-    table[909].form[0][2] = avx_float_module.vector
-    table[909].form[0][3] = avx_float_module.vector
-    table[909].form[1][0] = avx_float_module.vector
-    table[909].form[1][1] = avx_float_module.vector
-    table[909].form[1][2] = avx_float_module.vector
-    table[909].form[1][3] = avx_float_module.vector
-    table[910].form[0][0] = avx_float_module.vector
-    table[910].form[0][1] = avx_float_module.vector
-    table[910].form[0][2] = avx_float_module.vector
-    table[910].form[0][3] = avx_float_module.vector
-    table[910].form[1][0] = avx_float_module.vector
-    table[910].form[1][1] = avx_float_module.vector
-    table[910].form[1][2] = avx_float_module.vector
-    table[910].form[1][3] = avx_float_module.vector
-    table[911].form[0][0] = avx_float_module.vector
-    table[911].form[0][1] = avx_float_module.vector
-    table[911].form[0][2] = avx_float_module.vector
-    table[911].form[0][3] = avx_float_module.vector
-    table[911].form[1][0] = avx_float_module.vector
-    table[911].form[1][1] = avx_float_module.vector
-    table[911].form[1][2] = avx_float_module.vector
-    table[911].form[1][3] = avx_float_module.vector
-    table[912].form[0][0] = avx_float_module.vector
-    table[912].form[0][1] = avx_float_module.vector
-    table[912].form[0][2] = avx_float_module.vector
-    table[912].form[0][3] = avx_float_module.vector
-    table[912].form[1][0] = avx_float_module.vector
-    table[912].form[1][1] = avx_float_module.vector
-    table[912].form[1][2] = avx_float_module.vector
-    table[912].form[1][3] = avx_float_module.vector
-    table[913].form[0][0] = avx_float_module.vector
-    table[913].form[0][1] = avx_float_module.vector
-    table[913].form[0][2] = avx_float_module.vector
-    table[913].form[0][3] = avx_float_module.vector
-    table[913].form[1][0] = avx_float_module.vector
-    table[913].form[1][1] = avx_float_module.vector
-    table[913].form[1][2] = avx_float_module.vector
-    table[913].form[1][3] = avx_float_module.vector
-    table[914].form[0][0] = avx_float_module.vector
-    table[914].form[0][1] = avx_float_module.vector
-    table[914].form[0][2] = avx_float_module.vector
-    table[914].form[0][3] = avx_float_module.vector
-    table[914].form[1][0] = avx_float_module.vector
-    table[914].form[1][1] = avx_float_module.vector
-    table[914].form[1][2] = avx_float_module.vector
-    table[914].form[1][3] = avx_float_module.vector
-    table[915].form[0][0] = avx_float_module.vector
-    table[915].form[0][1] = avx_float_module.vector
-    table[915].form[0][2] = avx_float_module.vector
-    table[915].form[0][3] = avx_float_module.vector
-    table[915].form[1][0] = avx_float_module.vector
-    table[915].form[1][1] = avx_float_module.vector
-    table[915].form[1][2] = avx_float_module.vector
-    table[915].form[1][3] = avx_float_module.vector
-    table[916].form[0][0] = avx_float_module.vector
-    table[916].form[0][1] = avx_float_module.vector
-    table[916].form[0][2] = avx_float_module.vector
-    table[916].form[0][3] = avx_float_module.vector
-    table[916].form[1][0] = avx_float_module.vector
-    table[916].form[1][1] = avx_float_module.vector
-    table[916].form[1][2] = avx_float_module.vector
-    table[916].form[1][3] = avx_float_module.vector
-    table[917].form[0][0] = avx_float_module.vector
-    table[917].form[0][1] = avx_float_module.vector
-    table[917].form[0][2] = avx_float_module.vector
-    table[917].form[0][3] = avx_float_module.vector
-    table[917].form[1][0] = avx_float_module.vector
-    table[917].form[1][1] = avx_float_module.vector
-    table[917].form[1][2] = avx_float_module.vector
-    table[917].form[1][3] = avx_float_module.vector
-    table[918].form[0][0] = avx_float_module.vector
-    table[918].form[0][1] = avx_float_module.vector
-    table[918].form[0][2] = avx_float_module.vector
-    table[918].form[0][3] = avx_float_module.vector
-    table[918].form[1][0] = avx_float_module.vector
-    table[918].form[1][1] = avx_float_module.vector
-    table[918].form[1][2] = avx_float_module.vector
-    table[918].form[1][3] = avx_float_module.vector
-    table[919].form[0][0] = avx_float_module.vector
-    table[919].form[0][1] = avx_float_module.vector
-
-
-@cython.cfunc
-@cython.exceptval(check=False)
-def fill_14(table: HandlerSetP) -> cython.void:
-    table[919].form[0][2] = avx_float_module.vector
-    table[919].form[0][3] = avx_float_module.vector
-    table[919].form[1][0] = avx_float_module.vector
-    table[919].form[1][1] = avx_float_module.vector
-    table[919].form[1][2] = avx_float_module.vector
-    table[919].form[1][3] = avx_float_module.vector
-    table[920].form[0][0] = avx_float_module.vector
-    table[920].form[0][1] = avx_float_module.vector
-    table[920].form[0][2] = avx_float_module.vector
-    table[920].form[0][3] = avx_float_module.vector
-    table[920].form[1][0] = avx_float_module.vector
-    table[920].form[1][1] = avx_float_module.vector
-    table[920].form[1][2] = avx_float_module.vector
-    table[920].form[1][3] = avx_float_module.vector
-    table[921].form[0][0] = avx_float_module.vector
-    table[921].form[0][1] = avx_float_module.vector
-    table[921].form[0][2] = avx_float_module.vector
-    table[921].form[0][3] = avx_float_module.vector
-    table[921].form[1][0] = avx_float_module.vector
-    table[921].form[1][1] = avx_float_module.vector
-    table[921].form[1][2] = avx_float_module.vector
-    table[921].form[1][3] = avx_float_module.vector
-    table[922].form[0][0] = avx_float_module.vector
-    table[922].form[0][1] = avx_float_module.vector
-    table[922].form[0][2] = avx_float_module.vector
-    table[922].form[0][3] = avx_float_module.vector
-    table[922].form[1][0] = avx_float_module.vector
-    table[922].form[1][1] = avx_float_module.vector
-    table[922].form[1][2] = avx_float_module.vector
-    table[922].form[1][3] = avx_float_module.vector
-    table[923].form[0][0] = avx_float_module.vector
-    table[923].form[0][1] = avx_float_module.vector
-    table[923].form[0][2] = avx_float_module.vector
-    table[923].form[0][3] = avx_float_module.vector
-    table[923].form[1][0] = avx_float_module.vector
-    table[923].form[1][1] = avx_float_module.vector
-    table[923].form[1][2] = avx_float_module.vector
-    table[923].form[1][3] = avx_float_module.vector
-    table[924].form[0][0] = avx_float_module.vector
-    table[924].form[0][1] = avx_float_module.vector
-    table[924].form[0][2] = avx_float_module.vector
-    table[924].form[0][3] = avx_float_module.vector
-    table[924].form[1][0] = avx_float_module.vector
-    table[924].form[1][1] = avx_float_module.vector
-    table[924].form[1][2] = avx_float_module.vector
-    table[924].form[1][3] = avx_float_module.vector
-    table[925].form[0][0] = avx_float_module.vector
-    table[925].form[0][1] = avx_float_module.vector
-    table[925].form[0][2] = avx_float_module.vector
-    table[925].form[0][3] = avx_float_module.vector
-    table[925].form[1][0] = avx_float_module.vector
-    table[925].form[1][1] = avx_float_module.vector
-    table[925].form[1][2] = avx_float_module.vector
-    table[925].form[1][3] = avx_float_module.vector
-    table[926].form[0][0] = avx_float_module.vector
-    table[926].form[0][1] = avx_float_module.vector
-    table[926].form[0][2] = avx_float_module.vector
-    table[926].form[0][3] = avx_float_module.vector
-    table[926].form[1][0] = avx_float_module.vector
-    table[926].form[1][1] = avx_float_module.vector
-    table[926].form[1][2] = avx_float_module.vector
-    table[926].form[1][3] = avx_float_module.vector
-    table[927].form[0][0] = avx_float_module.vector
-    table[927].form[0][1] = avx_float_module.vector
-    table[927].form[0][2] = avx_float_module.vector
-    table[927].form[0][3] = avx_float_module.vector
-    table[927].form[1][0] = avx_float_module.vector
-    table[927].form[1][1] = avx_float_module.vector
-    table[927].form[1][2] = avx_float_module.vector
-    table[927].form[1][3] = avx_float_module.vector
-    table[928].form[0][0] = avx_float_module.vector
-    table[928].form[0][1] = avx_float_module.vector
-    table[928].form[0][2] = avx_float_module.vector
-    table[928].form[0][3] = avx_float_module.vector
-    table[928].form[1][0] = avx_float_module.vector
-    table[928].form[1][1] = avx_float_module.vector
-    table[928].form[1][2] = avx_float_module.vector
-    table[928].form[1][3] = avx_float_module.vector
-    table[929].form[0][0] = avx_float_module.vector
-    table[929].form[0][1] = avx_float_module.vector
-    table[929].form[0][2] = avx_float_module.vector
-    table[929].form[0][3] = avx_float_module.vector
-    table[929].form[1][0] = avx_float_module.vector
-    table[929].form[1][1] = avx_float_module.vector
-    table[929].form[1][2] = avx_float_module.vector
-    table[929].form[1][3] = avx_float_module.vector
-    table[930].form[0][0] = avx_float_module.vector
-    table[930].form[0][1] = avx_float_module.vector
-    table[930].form[0][2] = avx_float_module.vector
-    table[930].form[0][3] = avx_float_module.vector
-    table[930].form[1][0] = avx_float_module.vector
-    table[930].form[1][1] = avx_float_module.vector
-    table[930].form[1][2] = avx_float_module.vector
-    table[930].form[1][3] = avx_float_module.vector
-    table[931].form[0][0] = avx_float_module.vector
-    table[931].form[0][1] = avx_float_module.vector
-    table[931].form[0][2] = avx_float_module.vector
-    table[931].form[0][3] = avx_float_module.vector
-    table[931].form[1][0] = avx_float_module.vector
-    table[931].form[1][1] = avx_float_module.vector
-    table[931].form[1][2] = avx_float_module.vector
-    table[931].form[1][3] = avx_float_module.vector
-    table[932].form[0][0] = avx_float_module.vector
-    table[932].form[0][1] = avx_float_module.vector
-    table[932].form[0][2] = avx_float_module.vector
-    table[932].form[0][3] = avx_float_module.vector
-    table[932].form[1][0] = avx_float_module.vector
-    table[932].form[1][1] = avx_float_module.vector
-    table[932].form[1][2] = avx_float_module.vector
-    table[932].form[1][3] = avx_float_module.vector
-    table[933].form[0][0] = avx_float_module.vector
-    table[933].form[0][1] = avx_float_module.vector
-    table[933].form[0][2] = avx_float_module.vector
-    table[933].form[0][3] = avx_float_module.vector
-    table[933].form[1][0] = avx_float_module.vector
-    table[933].form[1][1] = avx_float_module.vector
-    table[933].form[1][2] = avx_float_module.vector
-    table[933].form[1][3] = avx_float_module.vector
-    table[934].form[0][0] = avx_float_module.vector
-    table[934].form[0][1] = avx_float_module.vector
-    table[934].form[0][2] = avx_float_module.vector
-    table[934].form[0][3] = avx_float_module.vector
-    table[934].form[1][0] = avx_float_module.vector
-    table[934].form[1][1] = avx_float_module.vector
-    table[934].form[1][2] = avx_float_module.vector
-    table[934].form[1][3] = avx_float_module.vector
-    table[935].form[0][0] = avx_float_module.vector
-    table[935].form[0][1] = avx_float_module.vector
-    table[935].form[0][2] = avx_float_module.vector
-    table[935].form[0][3] = avx_float_module.vector
-    table[935].form[1][0] = avx_float_module.vector
-    table[935].form[1][1] = avx_float_module.vector
-    table[935].form[1][2] = avx_float_module.vector
-    table[935].form[1][3] = avx_float_module.vector
-    table[936].form[0][0] = avx_float_module.vector
-    table[936].form[0][1] = avx_float_module.vector
-    table[936].form[0][2] = avx_float_module.vector
-    table[936].form[0][3] = avx_float_module.vector
-    table[936].form[1][0] = avx_float_module.vector
-    table[936].form[1][1] = avx_float_module.vector
-    table[936].form[1][2] = avx_float_module.vector
-    table[936].form[1][3] = avx_float_module.vector
-    table[937].form[0][0] = avx_float_module.vector
-    table[937].form[0][1] = avx_float_module.vector
-    table[937].form[0][2] = avx_float_module.vector
-    table[937].form[0][3] = avx_float_module.vector
-    table[937].form[1][0] = avx_float_module.vector
-    table[937].form[1][1] = avx_float_module.vector
-    table[937].form[1][2] = avx_float_module.vector
-    table[937].form[1][3] = avx_float_module.vector
-    table[938].form[0][0] = avx_float_module.vector
-    table[938].form[0][1] = avx_float_module.vector
-    table[938].form[0][2] = avx_float_module.vector
-    table[938].form[0][3] = avx_float_module.vector
-    table[938].form[1][0] = avx_float_module.vector
-    table[938].form[1][1] = avx_float_module.vector
-    table[938].form[1][2] = avx_float_module.vector
-    table[938].form[1][3] = avx_float_module.vector
-    table[939].form[0][0] = avx_float_module.vector
-    table[939].form[0][1] = avx_float_module.vector
-    table[939].form[0][2] = avx_float_module.vector
-    table[939].form[0][3] = avx_float_module.vector
-    table[939].form[1][0] = avx_float_module.vector
-    table[939].form[1][1] = avx_float_module.vector
-    table[939].form[1][2] = avx_float_module.vector
-    table[939].form[1][3] = avx_float_module.vector
-    table[940].form[0][0] = avx_float_module.vector
-    table[940].form[0][1] = avx_float_module.vector
-    table[940].form[0][2] = avx_float_module.vector
-    table[940].form[0][3] = avx_float_module.vector
-    table[940].form[1][0] = avx_float_module.vector
-    table[940].form[1][1] = avx_float_module.vector
-    table[940].form[1][2] = avx_float_module.vector
-    table[940].form[1][3] = avx_float_module.vector
-    table[941].form[0][0] = avx_float_module.vector
-    table[941].form[0][1] = avx_float_module.vector
-    table[941].form[0][2] = avx_float_module.vector
-    table[941].form[0][3] = avx_float_module.vector
-    table[941].form[1][0] = avx_float_module.vector
-    table[941].form[1][1] = avx_float_module.vector
-    table[941].form[1][2] = avx_float_module.vector
-    table[941].form[1][3] = avx_float_module.vector
-    table[942].form[0][0] = avx_float_module.vector
-    table[942].form[0][1] = avx_float_module.vector
-    table[942].form[0][2] = avx_float_module.vector
-    table[942].form[0][3] = avx_float_module.vector
-    table[942].form[1][0] = avx_float_module.vector
-    table[942].form[1][1] = avx_float_module.vector
-    table[942].form[1][2] = avx_float_module.vector
-    table[942].form[1][3] = avx_float_module.vector
-    table[943].form[0][0] = avx_float_module.vector
-    table[943].form[0][1] = avx_float_module.vector
-    table[943].form[0][2] = avx_float_module.vector
-    table[943].form[0][3] = avx_float_module.vector
-    table[943].form[1][0] = avx_float_module.vector
-    table[943].form[1][1] = avx_float_module.vector
-    table[943].form[1][2] = avx_float_module.vector
-    table[943].form[1][3] = avx_float_module.vector
-    table[944].form[0][0] = avx_float_module.vector
-    table[944].form[0][1] = avx_float_module.vector
-    table[944].form[0][2] = avx_float_module.vector
-    table[944].form[0][3] = avx_float_module.vector
-    table[944].form[1][0] = avx_float_module.vector
-    table[944].form[1][1] = avx_float_module.vector
-    table[944].form[1][2] = avx_float_module.vector
-    table[944].form[1][3] = avx_float_module.vector
-    table[945].form[0][0] = avx_float_module.vector
-    table[945].form[0][1] = avx_float_module.vector
-    table[945].form[0][2] = avx_float_module.vector
-    table[945].form[0][3] = avx_float_module.vector
-    table[945].form[1][0] = avx_float_module.vector
-    table[945].form[1][1] = avx_float_module.vector
-    table[945].form[1][2] = avx_float_module.vector
-    table[945].form[1][3] = avx_float_module.vector
-    table[946].form[0][0] = avx_float_module.vector
-    table[946].form[0][1] = avx_float_module.vector
-    table[946].form[0][2] = avx_float_module.vector
-    table[946].form[0][3] = avx_float_module.vector
-    table[946].form[1][0] = avx_float_module.vector
-    table[946].form[1][1] = avx_float_module.vector
-    table[946].form[1][2] = avx_float_module.vector
-    table[946].form[1][3] = avx_float_module.vector
-    table[947].form[0][0] = avx_float_module.vector
-    table[947].form[0][1] = avx_float_module.vector
-    table[947].form[0][2] = avx_float_module.vector
-    table[947].form[0][3] = avx_float_module.vector
-    table[947].form[1][0] = avx_float_module.vector
-    table[947].form[1][1] = avx_float_module.vector
-    table[947].form[1][2] = avx_float_module.vector
-    table[947].form[1][3] = avx_float_module.vector
-    table[948].form[0][0] = avx_float_module.vector
-    table[948].form[0][1] = avx_float_module.vector
-    table[948].form[0][2] = avx_float_module.vector
-    table[948].form[0][3] = avx_float_module.vector
-    table[948].form[1][0] = avx_float_module.vector
-    table[948].form[1][1] = avx_float_module.vector
-    table[948].form[1][2] = avx_float_module.vector
-    table[948].form[1][3] = avx_float_module.vector
-    table[949].form[0][0] = avx_float_module.vector
-    table[949].form[0][1] = avx_float_module.vector
-    table[949].form[0][2] = avx_float_module.vector
-    table[949].form[0][3] = avx_float_module.vector
-    table[949].form[1][0] = avx_float_module.vector
-    table[949].form[1][1] = avx_float_module.vector
-    table[949].form[1][2] = avx_float_module.vector
-    table[949].form[1][3] = avx_float_module.vector
-    table[950].form[0][0] = avx_float_module.vector
-    table[950].form[0][1] = avx_float_module.vector
-    table[950].form[0][2] = avx_float_module.vector
-    table[950].form[0][3] = avx_float_module.vector
-    table[950].form[1][0] = avx_float_module.vector
-    table[950].form[1][1] = avx_float_module.vector
-    table[950].form[1][2] = avx_float_module.vector
-    table[950].form[1][3] = avx_float_module.vector
-    table[951].form[0][0] = avx_float_module.vector
-    table[951].form[0][1] = avx_float_module.vector
-    table[951].form[0][2] = avx_float_module.vector
-    table[951].form[0][3] = avx_float_module.vector
-    table[951].form[1][0] = avx_float_module.vector
-    table[951].form[1][1] = avx_float_module.vector
-    table[951].form[1][2] = avx_float_module.vector
-    table[951].form[1][3] = avx_float_module.vector
-    table[952].form[0][0] = avx_float_module.vector
-    table[952].form[0][1] = avx_float_module.vector
-    table[952].form[0][2] = avx_float_module.vector
-    table[952].form[0][3] = avx_float_module.vector
-    table[952].form[1][0] = avx_float_module.vector
-    table[952].form[1][1] = avx_float_module.vector
-    table[952].form[1][2] = avx_float_module.vector
-    table[952].form[1][3] = avx_float_module.vector
-    table[953].form[0][0] = avx_module.vector
-    table[953].form[0][1] = avx_module.vector
-    table[953].form[0][2] = avx_module.vector
-    table[953].form[0][3] = avx_module.vector
-    table[953].form[1][0] = avx_module.vector
-    table[953].form[1][1] = avx_module.vector
-    table[953].form[1][2] = avx_module.vector
-    table[953].form[1][3] = avx_module.vector
-    table[954].form[0][0] = avx_float_module.vector
-    table[954].form[0][1] = avx_float_module.vector
-    table[954].form[0][2] = avx_float_module.vector
-    table[954].form[0][3] = avx_float_module.vector
-    table[954].form[1][0] = avx_float_module.vector
-    table[954].form[1][1] = avx_float_module.vector
-    table[954].form[1][2] = avx_float_module.vector
-    table[954].form[1][3] = avx_float_module.vector
-    table[955].form[0][0] = avx_float_module.vector
-    table[955].form[0][1] = avx_float_module.vector
-    table[955].form[0][2] = avx_float_module.vector
-    table[955].form[0][3] = avx_float_module.vector
-    table[955].form[1][0] = avx_float_module.vector
-    table[955].form[1][1] = avx_float_module.vector
-    table[955].form[1][2] = avx_float_module.vector
-    table[955].form[1][3] = avx_float_module.vector
-    table[956].form[0][0] = avx_float_module.vector
-    table[956].form[0][1] = avx_float_module.vector
-    table[956].form[0][2] = avx_float_module.vector
-    table[956].form[0][3] = avx_float_module.vector
-    table[956].form[1][0] = avx_float_module.vector
-    table[956].form[1][1] = avx_float_module.vector
-    table[956].form[1][2] = avx_float_module.vector
-    table[956].form[1][3] = avx_float_module.vector
-    table[957].form[0][0] = avx_float_module.vector
-    table[957].form[0][1] = avx_float_module.vector
-    table[957].form[0][2] = avx_float_module.vector
-    table[957].form[0][3] = avx_float_module.vector
-    table[957].form[1][0] = avx_float_module.vector
-    table[957].form[1][1] = avx_float_module.vector
-    table[957].form[1][2] = avx_float_module.vector
-    table[957].form[1][3] = avx_float_module.vector
-    table[958].form[0][0] = avx_float_module.vector
-    table[958].form[0][1] = avx_float_module.vector
-    table[958].form[0][2] = avx_float_module.vector
-    table[958].form[0][3] = avx_float_module.vector
-    table[958].form[1][0] = avx_float_module.vector
-    table[958].form[1][1] = avx_float_module.vector
-    table[958].form[1][2] = avx_float_module.vector
-    table[958].form[1][3] = avx_float_module.vector
-    table[959].form[0][0] = avx_float_module.vector
-    table[959].form[0][1] = avx_float_module.vector
-    table[959].form[0][2] = avx_float_module.vector
-    table[959].form[0][3] = avx_float_module.vector
-    table[959].form[1][0] = avx_float_module.vector
-    table[959].form[1][1] = avx_float_module.vector
-    table[959].form[1][2] = avx_float_module.vector
-    table[959].form[1][3] = avx_float_module.vector
-    table[960].form[0][0] = avx_float_module.vector
-    table[960].form[0][1] = avx_float_module.vector
-    table[960].form[0][2] = avx_float_module.vector
-    table[960].form[0][3] = avx_float_module.vector
-    table[960].form[1][0] = avx_float_module.vector
-    table[960].form[1][1] = avx_float_module.vector
-    table[960].form[1][2] = avx_float_module.vector
-    table[960].form[1][3] = avx_float_module.vector
-    table[961].form[0][0] = avx_float_module.vector
-    table[961].form[0][1] = avx_float_module.vector
-    table[961].form[0][2] = avx_float_module.vector
-    table[961].form[0][3] = avx_float_module.vector
-    table[961].form[1][0] = avx_float_module.vector
-    table[961].form[1][1] = avx_float_module.vector
-    table[961].form[1][2] = avx_float_module.vector
-    table[961].form[1][3] = avx_float_module.vector
-    table[962].form[0][0] = avx_float_module.vector
-    table[962].form[0][1] = avx_float_module.vector
-    table[962].form[0][2] = avx_float_module.vector
-    table[962].form[0][3] = avx_float_module.vector
-    table[962].form[1][0] = avx_float_module.vector
-    table[962].form[1][1] = avx_float_module.vector
-    table[962].form[1][2] = avx_float_module.vector
-    table[962].form[1][3] = avx_float_module.vector
-    table[963].form[0][0] = avx_float_module.vector
-    table[963].form[0][1] = avx_float_module.vector
-    table[963].form[0][2] = avx_float_module.vector
-    table[963].form[0][3] = avx_float_module.vector
-    table[963].form[1][0] = avx_float_module.vector
-    table[963].form[1][1] = avx_float_module.vector
-    table[963].form[1][2] = avx_float_module.vector
-    table[963].form[1][3] = avx_float_module.vector
-    table[964].form[0][0] = avx_float_module.vector
-    table[964].form[0][1] = avx_float_module.vector
-    table[964].form[0][2] = avx_float_module.vector
-    table[964].form[0][3] = avx_float_module.vector
-    table[964].form[1][0] = avx_float_module.vector
-    table[964].form[1][1] = avx_float_module.vector
-    table[964].form[1][2] = avx_float_module.vector
-    table[964].form[1][3] = avx_float_module.vector
-    table[965].form[0][0] = avx_float_module.vector
-    table[965].form[0][1] = avx_float_module.vector
-    table[965].form[0][2] = avx_float_module.vector
-    table[965].form[0][3] = avx_float_module.vector
-    table[965].form[1][0] = avx_float_module.vector
-    table[965].form[1][1] = avx_float_module.vector
-    table[965].form[1][2] = avx_float_module.vector
-    table[965].form[1][3] = avx_float_module.vector
-    table[966].form[0][0] = avx_float_module.vector
-    table[966].form[0][1] = avx_float_module.vector
-    table[966].form[0][2] = avx_float_module.vector
-    table[966].form[0][3] = avx_float_module.vector
-    table[966].form[1][0] = avx_float_module.vector
-    table[966].form[1][1] = avx_float_module.vector
-    table[966].form[1][2] = avx_float_module.vector
-    table[966].form[1][3] = avx_float_module.vector
-    table[967].form[0][0] = avx_float_module.vector
-    table[967].form[0][1] = avx_float_module.vector
-    table[967].form[0][2] = avx_float_module.vector
-    table[967].form[0][3] = avx_float_module.vector
-    table[967].form[1][0] = avx_float_module.vector
-    table[967].form[1][1] = avx_float_module.vector
-    table[967].form[1][2] = avx_float_module.vector
-    table[967].form[1][3] = avx_float_module.vector
-    table[968].form[0][0] = avx_float_module.vector
-    table[968].form[0][1] = avx_float_module.vector
-    table[968].form[0][2] = avx_float_module.vector
-    table[968].form[0][3] = avx_float_module.vector
-    table[968].form[1][0] = avx_float_module.vector
-    table[968].form[1][1] = avx_float_module.vector
-    table[968].form[1][2] = avx_float_module.vector
-    table[968].form[1][3] = avx_float_module.vector
-    table[969].form[0][0] = avx_float_module.vector
-    table[969].form[0][1] = avx_float_module.vector
-
-
-@cython.cfunc
-@cython.exceptval(check=False)
-def fill_15(table: HandlerSetP) -> cython.void:
-    table[969].form[0][2] = avx_float_module.vector
-    table[969].form[0][3] = avx_float_module.vector
-    table[969].form[1][0] = avx_float_module.vector
-    table[969].form[1][1] = avx_float_module.vector
-    table[969].form[1][2] = avx_float_module.vector
-    table[969].form[1][3] = avx_float_module.vector
-    table[970].form[0][0] = avx_float_module.vector
-    table[970].form[0][1] = avx_float_module.vector
-    table[970].form[0][2] = avx_float_module.vector
-    table[970].form[0][3] = avx_float_module.vector
-    table[970].form[1][0] = avx_float_module.vector
-    table[970].form[1][1] = avx_float_module.vector
-    table[970].form[1][2] = avx_float_module.vector
-    table[970].form[1][3] = avx_float_module.vector
-    table[971].form[0][0] = avx_float_module.vector
-    table[971].form[0][1] = avx_float_module.vector
-    table[971].form[0][2] = avx_float_module.vector
-    table[971].form[0][3] = avx_float_module.vector
-    table[971].form[1][0] = avx_float_module.vector
-    table[971].form[1][1] = avx_float_module.vector
-    table[971].form[1][2] = avx_float_module.vector
-    table[971].form[1][3] = avx_float_module.vector
-    table[972].form[0][0] = avx_float_module.vector
-    table[972].form[0][1] = avx_float_module.vector
-    table[972].form[0][2] = avx_float_module.vector
-    table[972].form[0][3] = avx_float_module.vector
-    table[972].form[1][0] = avx_float_module.vector
-    table[972].form[1][1] = avx_float_module.vector
-    table[972].form[1][2] = avx_float_module.vector
-    table[972].form[1][3] = avx_float_module.vector
-    table[973].form[0][0] = avx_float_module.vector
-    table[973].form[0][1] = avx_float_module.vector
-    table[973].form[0][2] = avx_float_module.vector
-    table[973].form[0][3] = avx_float_module.vector
-    table[973].form[1][0] = avx_float_module.vector
-    table[973].form[1][1] = avx_float_module.vector
-    table[973].form[1][2] = avx_float_module.vector
-    table[973].form[1][3] = avx_float_module.vector
-    table[974].form[0][0] = avx_float_module.vector
-    table[974].form[0][1] = avx_float_module.vector
-    table[974].form[0][2] = avx_float_module.vector
-    table[974].form[0][3] = avx_float_module.vector
-    table[974].form[1][0] = avx_float_module.vector
-    table[974].form[1][1] = avx_float_module.vector
-    table[974].form[1][2] = avx_float_module.vector
-    table[974].form[1][3] = avx_float_module.vector
-    table[975].form[0][0] = avx_float_module.vector
-    table[975].form[0][1] = avx_float_module.vector
-    table[975].form[0][2] = avx_float_module.vector
-    table[975].form[0][3] = avx_float_module.vector
-    table[975].form[1][0] = avx_float_module.vector
-    table[975].form[1][1] = avx_float_module.vector
-    table[975].form[1][2] = avx_float_module.vector
-    table[975].form[1][3] = avx_float_module.vector
-    table[976].form[0][0] = avx_float_module.vector
-    table[976].form[0][1] = avx_float_module.vector
-    table[976].form[0][2] = avx_float_module.vector
-    table[976].form[0][3] = avx_float_module.vector
-    table[976].form[1][0] = avx_float_module.vector
-    table[976].form[1][1] = avx_float_module.vector
-    table[976].form[1][2] = avx_float_module.vector
-    table[976].form[1][3] = avx_float_module.vector
-    table[977].form[0][0] = avx_float_module.vector
-    table[977].form[0][1] = avx_float_module.vector
-    table[977].form[0][2] = avx_float_module.vector
-    table[977].form[0][3] = avx_float_module.vector
-    table[977].form[1][0] = avx_float_module.vector
-    table[977].form[1][1] = avx_float_module.vector
-    table[977].form[1][2] = avx_float_module.vector
-    table[977].form[1][3] = avx_float_module.vector
-    table[978].form[0][0] = avx_float_module.vector
-    table[978].form[0][1] = avx_float_module.vector
-    table[978].form[0][2] = avx_float_module.vector
-    table[978].form[0][3] = avx_float_module.vector
-    table[978].form[1][0] = avx_float_module.vector
-    table[978].form[1][1] = avx_float_module.vector
-    table[978].form[1][2] = avx_float_module.vector
-    table[978].form[1][3] = avx_float_module.vector
-    table[979].form[0][0] = avx_float_module.vector
-    table[979].form[0][1] = avx_float_module.vector
-    table[979].form[0][2] = avx_float_module.vector
-    table[979].form[0][3] = avx_float_module.vector
-    table[979].form[1][0] = avx_float_module.vector
-    table[979].form[1][1] = avx_float_module.vector
-    table[979].form[1][2] = avx_float_module.vector
-    table[979].form[1][3] = avx_float_module.vector
-    table[980].form[0][0] = avx_float_module.vector
-    table[980].form[0][1] = avx_float_module.vector
-    table[980].form[0][2] = avx_float_module.vector
-    table[980].form[0][3] = avx_float_module.vector
-    table[980].form[1][0] = avx_float_module.vector
-    table[980].form[1][1] = avx_float_module.vector
-    table[980].form[1][2] = avx_float_module.vector
-    table[980].form[1][3] = avx_float_module.vector
-    table[981].form[0][0] = avx_float_module.vector
-    table[981].form[0][1] = avx_float_module.vector
-    table[981].form[0][2] = avx_float_module.vector
-    table[981].form[0][3] = avx_float_module.vector
-    table[981].form[1][0] = avx_float_module.vector
-    table[981].form[1][1] = avx_float_module.vector
-    table[981].form[1][2] = avx_float_module.vector
-    table[981].form[1][3] = avx_float_module.vector
-    table[982].form[0][0] = avx_float_module.vector
-    table[982].form[0][1] = avx_float_module.vector
-    table[982].form[0][2] = avx_float_module.vector
-    table[982].form[0][3] = avx_float_module.vector
-    table[982].form[1][0] = avx_float_module.vector
-    table[982].form[1][1] = avx_float_module.vector
-    table[982].form[1][2] = avx_float_module.vector
-    table[982].form[1][3] = avx_float_module.vector
-    table[983].form[0][0] = avx_float_module.vector
-    table[983].form[0][1] = avx_float_module.vector
-    table[983].form[0][2] = avx_float_module.vector
-    table[983].form[0][3] = avx_float_module.vector
-    table[983].form[1][0] = avx_float_module.vector
-    table[983].form[1][1] = avx_float_module.vector
-    table[983].form[1][2] = avx_float_module.vector
-    table[983].form[1][3] = avx_float_module.vector
-    table[984].form[0][0] = avx_float_module.vector
-    table[984].form[0][1] = avx_float_module.vector
-    table[984].form[0][2] = avx_float_module.vector
-    table[984].form[0][3] = avx_float_module.vector
-    table[984].form[1][0] = avx_float_module.vector
-    table[984].form[1][1] = avx_float_module.vector
-    table[984].form[1][2] = avx_float_module.vector
-    table[984].form[1][3] = avx_float_module.vector
-    table[985].form[0][0] = avx_float_module.vector
-    table[985].form[0][1] = avx_float_module.vector
-    table[985].form[0][2] = avx_float_module.vector
-    table[985].form[0][3] = avx_float_module.vector
-    table[985].form[1][0] = avx_float_module.vector
-    table[985].form[1][1] = avx_float_module.vector
-    table[985].form[1][2] = avx_float_module.vector
-    table[985].form[1][3] = avx_float_module.vector
-    table[986].form[0][0] = avx_float_module.vector
-    table[986].form[0][1] = avx_float_module.vector
-    table[986].form[0][2] = avx_float_module.vector
-    table[986].form[0][3] = avx_float_module.vector
-    table[986].form[1][0] = avx_float_module.vector
-    table[986].form[1][1] = avx_float_module.vector
-    table[986].form[1][2] = avx_float_module.vector
-    table[986].form[1][3] = avx_float_module.vector
-    table[987].form[0][0] = avx_float_module.vector
-    table[987].form[0][1] = avx_float_module.vector
-    table[987].form[0][2] = avx_float_module.vector
-    table[987].form[0][3] = avx_float_module.vector
-    table[987].form[1][0] = avx_float_module.vector
-    table[987].form[1][1] = avx_float_module.vector
-    table[987].form[1][2] = avx_float_module.vector
-    table[987].form[1][3] = avx_float_module.vector
-    table[988].form[0][0] = avx_float_module.vector
-    table[988].form[0][1] = avx_float_module.vector
-    table[988].form[0][2] = avx_float_module.vector
-    table[988].form[0][3] = avx_float_module.vector
-    table[988].form[1][0] = avx_float_module.vector
-    table[988].form[1][1] = avx_float_module.vector
-    table[988].form[1][2] = avx_float_module.vector
-    table[988].form[1][3] = avx_float_module.vector
-    table[989].form[0][0] = avx_float_module.vector
-    table[989].form[0][1] = avx_float_module.vector
-    table[989].form[0][2] = avx_float_module.vector
-    table[989].form[0][3] = avx_float_module.vector
-    table[989].form[1][0] = avx_float_module.vector
-    table[989].form[1][1] = avx_float_module.vector
-    table[989].form[1][2] = avx_float_module.vector
-    table[989].form[1][3] = avx_float_module.vector
-    table[990].form[0][0] = avx_float_module.vector
-    table[990].form[0][1] = avx_float_module.vector
-    table[990].form[0][2] = avx_float_module.vector
-    table[990].form[0][3] = avx_float_module.vector
-    table[990].form[1][0] = avx_float_module.vector
-    table[990].form[1][1] = avx_float_module.vector
-    table[990].form[1][2] = avx_float_module.vector
-    table[990].form[1][3] = avx_float_module.vector
-    table[991].form[0][0] = avx_float_module.vector
-    table[991].form[0][1] = avx_float_module.vector
-    table[991].form[0][2] = avx_float_module.vector
-    table[991].form[0][3] = avx_float_module.vector
-    table[991].form[1][0] = avx_float_module.vector
-    table[991].form[1][1] = avx_float_module.vector
-    table[991].form[1][2] = avx_float_module.vector
-    table[991].form[1][3] = avx_float_module.vector
-    table[992].form[0][0] = avx_float_module.vector
-    table[992].form[0][1] = avx_float_module.vector
-    table[992].form[0][2] = avx_float_module.vector
-    table[992].form[0][3] = avx_float_module.vector
-    table[992].form[1][0] = avx_float_module.vector
-    table[992].form[1][1] = avx_float_module.vector
-    table[992].form[1][2] = avx_float_module.vector
-    table[992].form[1][3] = avx_float_module.vector
-    table[993].form[0][0] = avx_float_module.vector
-    table[993].form[0][1] = avx_float_module.vector
-    table[993].form[0][2] = avx_float_module.vector
-    table[993].form[0][3] = avx_float_module.vector
-    table[993].form[1][0] = avx_float_module.vector
-    table[993].form[1][1] = avx_float_module.vector
-    table[993].form[1][2] = avx_float_module.vector
-    table[993].form[1][3] = avx_float_module.vector
-    table[994].form[0][0] = avx_float_module.vector
-    table[994].form[0][1] = avx_float_module.vector
-    table[994].form[0][2] = avx_float_module.vector
-    table[994].form[0][3] = avx_float_module.vector
-    table[994].form[1][0] = avx_float_module.vector
-    table[994].form[1][1] = avx_float_module.vector
-    table[994].form[1][2] = avx_float_module.vector
-    table[994].form[1][3] = avx_float_module.vector
-    table[995].form[0][0] = avx_float_module.vector
-    table[995].form[0][1] = avx_float_module.vector
-    table[995].form[0][2] = avx_float_module.vector
-    table[995].form[0][3] = avx_float_module.vector
-    table[995].form[1][0] = avx_float_module.vector
-    table[995].form[1][1] = avx_float_module.vector
-    table[995].form[1][2] = avx_float_module.vector
-    table[995].form[1][3] = avx_float_module.vector
-    table[996].form[0][0] = avx_float_module.vector
-    table[996].form[0][1] = avx_float_module.vector
-    table[996].form[0][2] = avx_float_module.vector
-    table[996].form[0][3] = avx_float_module.vector
-    table[996].form[1][0] = avx_float_module.vector
-    table[996].form[1][1] = avx_float_module.vector
-    table[996].form[1][2] = avx_float_module.vector
-    table[996].form[1][3] = avx_float_module.vector
-    table[997].form[0][0] = avx_float_module.vector
-    table[997].form[0][1] = avx_float_module.vector
-    table[997].form[0][2] = avx_float_module.vector
-    table[997].form[0][3] = avx_float_module.vector
-    table[997].form[1][0] = avx_float_module.vector
-    table[997].form[1][1] = avx_float_module.vector
-    table[997].form[1][2] = avx_float_module.vector
-    table[997].form[1][3] = avx_float_module.vector
-    table[998].form[0][0] = avx_float_module.vector
-    table[998].form[0][1] = avx_float_module.vector
-    table[998].form[0][2] = avx_float_module.vector
-    table[998].form[0][3] = avx_float_module.vector
-    table[998].form[1][0] = avx_float_module.vector
-    table[998].form[1][1] = avx_float_module.vector
-    table[998].form[1][2] = avx_float_module.vector
-    table[998].form[1][3] = avx_float_module.vector
-    table[999].form[0][0] = avx_float_module.vector
-    table[999].form[0][1] = avx_float_module.vector
-    table[999].form[0][2] = avx_float_module.vector
-    table[999].form[0][3] = avx_float_module.vector
-    table[999].form[1][0] = avx_float_module.vector
-    table[999].form[1][1] = avx_float_module.vector
-    table[999].form[1][2] = avx_float_module.vector
-    table[999].form[1][3] = avx_float_module.vector
-    table[1000].form[0][0] = avx_float_module.vector
-    table[1000].form[0][1] = avx_float_module.vector
-    table[1000].form[0][2] = avx_float_module.vector
-    table[1000].form[0][3] = avx_float_module.vector
-    table[1000].form[1][0] = avx_float_module.vector
-    table[1000].form[1][1] = avx_float_module.vector
-    table[1000].form[1][2] = avx_float_module.vector
-    table[1000].form[1][3] = avx_float_module.vector
-    table[1001].form[0][0] = avx_float_module.vector
-    table[1001].form[0][1] = avx_float_module.vector
-    table[1001].form[0][2] = avx_float_module.vector
-    table[1001].form[0][3] = avx_float_module.vector
-    table[1001].form[1][0] = avx_float_module.vector
-    table[1001].form[1][1] = avx_float_module.vector
-    table[1001].form[1][2] = avx_float_module.vector
-    table[1001].form[1][3] = avx_float_module.vector
-    table[1002].form[0][0] = avx_float_module.vector
-    table[1002].form[0][1] = avx_float_module.vector
-    table[1002].form[0][2] = avx_float_module.vector
-    table[1002].form[0][3] = avx_float_module.vector
-    table[1002].form[1][0] = avx_float_module.vector
-    table[1002].form[1][1] = avx_float_module.vector
-    table[1002].form[1][2] = avx_float_module.vector
-    table[1002].form[1][3] = avx_float_module.vector
-    table[1003].form[0][0] = avx_float_module.vector
-    table[1003].form[0][1] = avx_float_module.vector
-    table[1003].form[0][2] = avx_float_module.vector
-    table[1003].form[0][3] = avx_float_module.vector
-    table[1003].form[1][0] = avx_float_module.vector
-    table[1003].form[1][1] = avx_float_module.vector
-    table[1003].form[1][2] = avx_float_module.vector
-    table[1003].form[1][3] = avx_float_module.vector
-    table[1004].form[0][0] = avx_float_module.vector
-    table[1004].form[0][1] = avx_float_module.vector
-    table[1004].form[0][2] = avx_float_module.vector
-    table[1004].form[0][3] = avx_float_module.vector
-    table[1004].form[1][0] = avx_float_module.vector
-    table[1004].form[1][1] = avx_float_module.vector
-    table[1004].form[1][2] = avx_float_module.vector
-    table[1004].form[1][3] = avx_float_module.vector
-    table[1005].form[0][0] = avx_float_module.vector
-    table[1005].form[0][1] = avx_float_module.vector
-    table[1005].form[0][2] = avx_float_module.vector
-    table[1005].form[0][3] = avx_float_module.vector
-    table[1005].form[1][0] = avx_float_module.vector
-    table[1005].form[1][1] = avx_float_module.vector
-    table[1005].form[1][2] = avx_float_module.vector
-    table[1005].form[1][3] = avx_float_module.vector
-    table[1006].form[0][0] = avx_float_module.vector
-    table[1006].form[0][1] = avx_float_module.vector
-    table[1006].form[0][2] = avx_float_module.vector
-    table[1006].form[0][3] = avx_float_module.vector
-    table[1006].form[1][0] = avx_float_module.vector
-    table[1006].form[1][1] = avx_float_module.vector
-    table[1006].form[1][2] = avx_float_module.vector
-    table[1006].form[1][3] = avx_float_module.vector
-    table[1007].form[0][0] = avx_float_module.vector
-    table[1007].form[0][1] = avx_float_module.vector
-    table[1007].form[0][2] = avx_float_module.vector
-    table[1007].form[0][3] = avx_float_module.vector
-    table[1007].form[1][0] = avx_float_module.vector
-    table[1007].form[1][1] = avx_float_module.vector
-    table[1007].form[1][2] = avx_float_module.vector
-    table[1007].form[1][3] = avx_float_module.vector
-    table[1008].form[0][0] = avx_float_module.vector
-    table[1008].form[0][1] = avx_float_module.vector
-    table[1008].form[0][2] = avx_float_module.vector
-    table[1008].form[0][3] = avx_float_module.vector
-    table[1008].form[1][0] = avx_float_module.vector
-    table[1008].form[1][1] = avx_float_module.vector
-    table[1008].form[1][2] = avx_float_module.vector
-    table[1008].form[1][3] = avx_float_module.vector
-    table[1009].form[0][0] = avx_float_module.vector
-    table[1009].form[0][1] = avx_float_module.vector
-    table[1009].form[0][2] = avx_float_module.vector
-    table[1009].form[0][3] = avx_float_module.vector
-    table[1009].form[1][0] = avx_float_module.vector
-    table[1009].form[1][1] = avx_float_module.vector
-    table[1009].form[1][2] = avx_float_module.vector
-    table[1009].form[1][3] = avx_float_module.vector
-    table[1010].form[0][0] = avx_float_module.vector
-    table[1010].form[0][1] = avx_float_module.vector
-    table[1010].form[0][2] = avx_float_module.vector
-    table[1010].form[0][3] = avx_float_module.vector
-    table[1010].form[1][0] = avx_float_module.vector
-    table[1010].form[1][1] = avx_float_module.vector
-    table[1010].form[1][2] = avx_float_module.vector
-    table[1010].form[1][3] = avx_float_module.vector
-    table[1011].form[0][0] = avx_float_module.vector
-    table[1011].form[0][1] = avx_float_module.vector
-    table[1011].form[0][2] = avx_float_module.vector
-    table[1011].form[0][3] = avx_float_module.vector
-    table[1011].form[1][0] = avx_float_module.vector
-    table[1011].form[1][1] = avx_float_module.vector
-    table[1011].form[1][2] = avx_float_module.vector
-    table[1011].form[1][3] = avx_float_module.vector
-    table[1012].form[0][0] = avx_float_module.vector
-    table[1012].form[0][1] = avx_float_module.vector
-    table[1012].form[0][2] = avx_float_module.vector
-    table[1012].form[0][3] = avx_float_module.vector
-    table[1012].form[1][0] = avx_float_module.vector
-    table[1012].form[1][1] = avx_float_module.vector
-    table[1012].form[1][2] = avx_float_module.vector
-    table[1012].form[1][3] = avx_float_module.vector
-    table[1013].form[0][0] = avx_float_module.vector
-    table[1013].form[0][1] = avx_float_module.vector
-    table[1013].form[0][2] = avx_float_module.vector
-    table[1013].form[0][3] = avx_float_module.vector
-    table[1013].form[1][0] = avx_float_module.vector
-    table[1013].form[1][1] = avx_float_module.vector
-    table[1013].form[1][2] = avx_float_module.vector
-    table[1013].form[1][3] = avx_float_module.vector
-    table[1014].form[0][0] = avx_float_module.vector
-    table[1014].form[0][1] = avx_float_module.vector
-    table[1014].form[0][2] = avx_float_module.vector
-    table[1014].form[0][3] = avx_float_module.vector
-    table[1014].form[1][0] = avx_float_module.vector
-    table[1014].form[1][1] = avx_float_module.vector
-    table[1014].form[1][2] = avx_float_module.vector
-    table[1014].form[1][3] = avx_float_module.vector
-    table[1015].form[0][0] = avx_float_module.vector
-    table[1015].form[0][1] = avx_float_module.vector
-    table[1015].form[0][2] = avx_float_module.vector
-    table[1015].form[0][3] = avx_float_module.vector
-    table[1015].form[1][0] = avx_float_module.vector
-    table[1015].form[1][1] = avx_float_module.vector
-    table[1015].form[1][2] = avx_float_module.vector
-    table[1015].form[1][3] = avx_float_module.vector
-    table[1016].form[0][0] = avx_float_module.vector
-    table[1016].form[0][1] = avx_float_module.vector
-    table[1016].form[0][2] = avx_float_module.vector
-    table[1016].form[0][3] = avx_float_module.vector
-    table[1016].form[1][0] = avx_float_module.vector
-    table[1016].form[1][1] = avx_float_module.vector
-    table[1016].form[1][2] = avx_float_module.vector
-    table[1016].form[1][3] = avx_float_module.vector
-    table[1017].form[0][0] = avx_float_module.vector
-    table[1017].form[0][1] = avx_float_module.vector
-    table[1017].form[0][2] = avx_float_module.vector
-    table[1017].form[0][3] = avx_float_module.vector
-    table[1017].form[1][0] = avx_float_module.vector
-    table[1017].form[1][1] = avx_float_module.vector
-    table[1017].form[1][2] = avx_float_module.vector
-    table[1017].form[1][3] = avx_float_module.vector
-    table[1018].form[0][0] = avx_float_module.vector
-    table[1018].form[0][1] = avx_float_module.vector
-    table[1018].form[0][2] = avx_float_module.vector
-    table[1018].form[0][3] = avx_float_module.vector
-    table[1018].form[1][0] = avx_float_module.vector
-    table[1018].form[1][1] = avx_float_module.vector
-    table[1018].form[1][2] = avx_float_module.vector
-    table[1018].form[1][3] = avx_float_module.vector
-    table[1019].form[0][0] = avx_float_module.vector
-    table[1019].form[0][1] = avx_float_module.vector
-
-
-@cython.cfunc
-@cython.exceptval(check=False)
-def fill_16(table: HandlerSetP) -> cython.void:
-    table[1019].form[0][2] = avx_float_module.vector
-    table[1019].form[0][3] = avx_float_module.vector
-    table[1019].form[1][0] = avx_float_module.vector
-    table[1019].form[1][1] = avx_float_module.vector
-    table[1019].form[1][2] = avx_float_module.vector
-    table[1019].form[1][3] = avx_float_module.vector
-    table[1020].form[0][0] = avx_float_module.vector
-    table[1020].form[0][1] = avx_float_module.vector
-    table[1020].form[0][2] = avx_float_module.vector
-    table[1020].form[0][3] = avx_float_module.vector
-    table[1020].form[1][0] = avx_float_module.vector
-    table[1020].form[1][1] = avx_float_module.vector
-    table[1020].form[1][2] = avx_float_module.vector
-    table[1020].form[1][3] = avx_float_module.vector
-    table[1021].form[0][0] = avx_float_module.vector
-    table[1021].form[0][1] = avx_float_module.vector
-    table[1021].form[0][2] = avx_float_module.vector
-    table[1021].form[0][3] = avx_float_module.vector
-    table[1021].form[1][0] = avx_float_module.vector
-    table[1021].form[1][1] = avx_float_module.vector
-    table[1021].form[1][2] = avx_float_module.vector
-    table[1021].form[1][3] = avx_float_module.vector
-    table[1022].form[0][0] = avx_float_module.vector
-    table[1022].form[0][1] = avx_float_module.vector
-    table[1022].form[0][2] = avx_float_module.vector
-    table[1022].form[0][3] = avx_float_module.vector
-    table[1022].form[1][0] = avx_float_module.vector
-    table[1022].form[1][1] = avx_float_module.vector
-    table[1022].form[1][2] = avx_float_module.vector
-    table[1022].form[1][3] = avx_float_module.vector
-    table[1023].form[0][0] = avx_float_module.vector
-    table[1023].form[0][1] = avx_float_module.vector
-    table[1023].form[0][2] = avx_float_module.vector
-    table[1023].form[0][3] = avx_float_module.vector
-    table[1023].form[1][0] = avx_float_module.vector
-    table[1023].form[1][1] = avx_float_module.vector
-    table[1023].form[1][2] = avx_float_module.vector
-    table[1023].form[1][3] = avx_float_module.vector
-    table[1024].form[0][0] = avx_float_module.vector
-    table[1024].form[0][1] = avx_float_module.vector
-    table[1024].form[0][2] = avx_float_module.vector
-    table[1024].form[0][3] = avx_float_module.vector
-    table[1024].form[1][0] = avx_float_module.vector
-    table[1024].form[1][1] = avx_float_module.vector
-    table[1024].form[1][2] = avx_float_module.vector
-    table[1024].form[1][3] = avx_float_module.vector
-    table[1025].form[0][0] = avx_float_module.vector
-    table[1025].form[0][1] = avx_float_module.vector
-    table[1025].form[0][2] = avx_float_module.vector
-    table[1025].form[0][3] = avx_float_module.vector
-    table[1025].form[1][0] = avx_float_module.vector
-    table[1025].form[1][1] = avx_float_module.vector
-    table[1025].form[1][2] = avx_float_module.vector
-    table[1025].form[1][3] = avx_float_module.vector
-    table[1026].form[0][0] = avx_float_module.vector
-    table[1026].form[0][1] = avx_float_module.vector
-    table[1026].form[0][2] = avx_float_module.vector
-    table[1026].form[0][3] = avx_float_module.vector
-    table[1026].form[1][0] = avx_float_module.vector
-    table[1026].form[1][1] = avx_float_module.vector
-    table[1026].form[1][2] = avx_float_module.vector
-    table[1026].form[1][3] = avx_float_module.vector
-    table[1027].form[0][0] = avx_float_module.vector
-    table[1027].form[0][1] = avx_float_module.vector
-    table[1027].form[0][2] = avx_float_module.vector
-    table[1027].form[0][3] = avx_float_module.vector
-    table[1027].form[1][0] = avx_float_module.vector
-    table[1027].form[1][1] = avx_float_module.vector
-    table[1027].form[1][2] = avx_float_module.vector
-    table[1027].form[1][3] = avx_float_module.vector
-    table[1028].form[0][0] = avx_float_module.vector
-    table[1028].form[0][1] = avx_float_module.vector
-    table[1028].form[0][2] = avx_float_module.vector
-    table[1028].form[0][3] = avx_float_module.vector
-    table[1028].form[1][0] = avx_float_module.vector
-    table[1028].form[1][1] = avx_float_module.vector
-    table[1028].form[1][2] = avx_float_module.vector
-    table[1028].form[1][3] = avx_float_module.vector
-    table[1029].form[0][0] = avx_float_module.vector
-    table[1029].form[0][1] = avx_float_module.vector
-    table[1029].form[0][2] = avx_float_module.vector
-    table[1029].form[0][3] = avx_float_module.vector
-    table[1029].form[1][0] = avx_float_module.vector
-    table[1029].form[1][1] = avx_float_module.vector
-    table[1029].form[1][2] = avx_float_module.vector
-    table[1029].form[1][3] = avx_float_module.vector
-    table[1030].form[0][0] = avx_float_module.vector
-    table[1030].form[0][1] = avx_float_module.vector
-    table[1030].form[0][2] = avx_float_module.vector
-    table[1030].form[0][3] = avx_float_module.vector
-    table[1030].form[1][0] = avx_float_module.vector
-    table[1030].form[1][1] = avx_float_module.vector
-    table[1030].form[1][2] = avx_float_module.vector
-    table[1030].form[1][3] = avx_float_module.vector
-    table[1031].form[0][0] = avx_float_module.vector
-    table[1031].form[0][1] = avx_float_module.vector
-    table[1031].form[0][2] = avx_float_module.vector
-    table[1031].form[0][3] = avx_float_module.vector
-    table[1031].form[1][0] = avx_float_module.vector
-    table[1031].form[1][1] = avx_float_module.vector
-    table[1031].form[1][2] = avx_float_module.vector
-    table[1031].form[1][3] = avx_float_module.vector
-    table[1032].form[0][0] = avx_float_module.vector
-    table[1032].form[0][1] = avx_float_module.vector
-    table[1032].form[0][2] = avx_float_module.vector
-    table[1032].form[0][3] = avx_float_module.vector
-    table[1032].form[1][0] = avx_float_module.vector
-    table[1032].form[1][1] = avx_float_module.vector
-    table[1032].form[1][2] = avx_float_module.vector
-    table[1032].form[1][3] = avx_float_module.vector
-    table[1033].form[0][0] = avx_float_module.vector
-    table[1033].form[0][1] = avx_float_module.vector
-    table[1033].form[0][2] = avx_float_module.vector
-    table[1033].form[0][3] = avx_float_module.vector
-    table[1033].form[1][0] = avx_float_module.vector
-    table[1033].form[1][1] = avx_float_module.vector
-    table[1033].form[1][2] = avx_float_module.vector
-    table[1033].form[1][3] = avx_float_module.vector
-    table[1034].form[0][0] = avx_float_module.vector
-    table[1034].form[0][1] = avx_float_module.vector
-    table[1034].form[0][2] = avx_float_module.vector
-    table[1034].form[0][3] = avx_float_module.vector
-    table[1034].form[1][0] = avx_float_module.vector
-    table[1034].form[1][1] = avx_float_module.vector
-    table[1034].form[1][2] = avx_float_module.vector
-    table[1034].form[1][3] = avx_float_module.vector
-    table[1035].form[0][0] = avx_float_module.vector
-    table[1035].form[0][1] = avx_float_module.vector
-    table[1035].form[0][2] = avx_float_module.vector
-    table[1035].form[0][3] = avx_float_module.vector
-    table[1035].form[1][0] = avx_float_module.vector
-    table[1035].form[1][1] = avx_float_module.vector
-    table[1035].form[1][2] = avx_float_module.vector
-    table[1035].form[1][3] = avx_float_module.vector
-    table[1036].form[0][0] = avx_float_module.vector
-    table[1036].form[0][1] = avx_float_module.vector
-    table[1036].form[0][2] = avx_float_module.vector
-    table[1036].form[0][3] = avx_float_module.vector
-    table[1036].form[1][0] = avx_float_module.vector
-    table[1036].form[1][1] = avx_float_module.vector
-    table[1036].form[1][2] = avx_float_module.vector
-    table[1036].form[1][3] = avx_float_module.vector
-    table[1037].form[0][0] = avx_float_module.vector
-    table[1037].form[0][1] = avx_float_module.vector
-    table[1037].form[0][2] = avx_float_module.vector
-    table[1037].form[0][3] = avx_float_module.vector
-    table[1037].form[1][0] = avx_float_module.vector
-    table[1037].form[1][1] = avx_float_module.vector
-    table[1037].form[1][2] = avx_float_module.vector
-    table[1037].form[1][3] = avx_float_module.vector
-    table[1038].form[0][0] = avx_float_module.vector
-    table[1038].form[0][1] = avx_float_module.vector
-    table[1038].form[0][2] = avx_float_module.vector
-    table[1038].form[0][3] = avx_float_module.vector
-    table[1038].form[1][0] = avx_float_module.vector
-    table[1038].form[1][1] = avx_float_module.vector
-    table[1038].form[1][2] = avx_float_module.vector
-    table[1038].form[1][3] = avx_float_module.vector
-    table[1039].form[0][0] = avx_float_module.vector
-    table[1039].form[0][1] = avx_float_module.vector
-    table[1039].form[0][2] = avx_float_module.vector
-    table[1039].form[0][3] = avx_float_module.vector
-    table[1039].form[1][0] = avx_float_module.vector
-    table[1039].form[1][1] = avx_float_module.vector
-    table[1039].form[1][2] = avx_float_module.vector
-    table[1039].form[1][3] = avx_float_module.vector
-    table[1040].form[0][0] = avx_float_module.vector
-    table[1040].form[0][1] = avx_float_module.vector
-    table[1040].form[0][2] = avx_float_module.vector
-    table[1040].form[0][3] = avx_float_module.vector
-    table[1040].form[1][0] = avx_float_module.vector
-    table[1040].form[1][1] = avx_float_module.vector
-    table[1040].form[1][2] = avx_float_module.vector
-    table[1040].form[1][3] = avx_float_module.vector
-    table[1041].form[0][0] = avx_float_module.vector
-    table[1041].form[0][1] = avx_float_module.vector
-    table[1041].form[0][2] = avx_float_module.vector
-    table[1041].form[0][3] = avx_float_module.vector
-    table[1041].form[1][0] = avx_float_module.vector
-    table[1041].form[1][1] = avx_float_module.vector
-    table[1041].form[1][2] = avx_float_module.vector
-    table[1041].form[1][3] = avx_float_module.vector
-    table[1042].form[0][0] = avx_float_module.vector
-    table[1042].form[0][1] = avx_float_module.vector
-    table[1042].form[0][2] = avx_float_module.vector
-    table[1042].form[0][3] = avx_float_module.vector
-    table[1042].form[1][0] = avx_float_module.vector
-    table[1042].form[1][1] = avx_float_module.vector
-    table[1042].form[1][2] = avx_float_module.vector
-    table[1042].form[1][3] = avx_float_module.vector
-    table[1043].form[0][0] = avx_float_module.vector
-    table[1043].form[0][1] = avx_float_module.vector
-    table[1043].form[0][2] = avx_float_module.vector
-    table[1043].form[0][3] = avx_float_module.vector
-    table[1043].form[1][0] = avx_float_module.vector
-    table[1043].form[1][1] = avx_float_module.vector
-    table[1043].form[1][2] = avx_float_module.vector
-    table[1043].form[1][3] = avx_float_module.vector
-    table[1044].form[0][0] = avx_float_module.vector
-    table[1044].form[0][1] = avx_float_module.vector
-    table[1044].form[0][2] = avx_float_module.vector
-    table[1044].form[0][3] = avx_float_module.vector
-    table[1044].form[1][0] = avx_float_module.vector
-    table[1044].form[1][1] = avx_float_module.vector
-    table[1044].form[1][2] = avx_float_module.vector
-    table[1044].form[1][3] = avx_float_module.vector
-    table[1045].form[0][0] = avx_float_module.vector
-    table[1045].form[0][1] = avx_float_module.vector
-    table[1045].form[0][2] = avx_float_module.vector
-    table[1045].form[0][3] = avx_float_module.vector
-    table[1045].form[1][0] = avx_float_module.vector
-    table[1045].form[1][1] = avx_float_module.vector
-    table[1045].form[1][2] = avx_float_module.vector
-    table[1045].form[1][3] = avx_float_module.vector
-    table[1046].form[0][0] = avx_float_module.vector
-    table[1046].form[0][1] = avx_float_module.vector
-    table[1046].form[0][2] = avx_float_module.vector
-    table[1046].form[0][3] = avx_float_module.vector
-    table[1046].form[1][0] = avx_float_module.vector
-    table[1046].form[1][1] = avx_float_module.vector
-    table[1046].form[1][2] = avx_float_module.vector
-    table[1046].form[1][3] = avx_float_module.vector
-    table[1047].form[0][0] = avx_float_module.vector
-    table[1047].form[0][1] = avx_float_module.vector
-    table[1047].form[0][2] = avx_float_module.vector
-    table[1047].form[0][3] = avx_float_module.vector
-    table[1047].form[1][0] = avx_float_module.vector
-    table[1047].form[1][1] = avx_float_module.vector
-    table[1047].form[1][2] = avx_float_module.vector
-    table[1047].form[1][3] = avx_float_module.vector
-    table[1048].form[0][0] = avx_float_module.vector
-    table[1048].form[0][1] = avx_float_module.vector
-    table[1048].form[0][2] = avx_float_module.vector
-    table[1048].form[0][3] = avx_float_module.vector
-    table[1048].form[1][0] = avx_float_module.vector
-    table[1048].form[1][1] = avx_float_module.vector
-    table[1048].form[1][2] = avx_float_module.vector
-    table[1048].form[1][3] = avx_float_module.vector
-    table[1049].form[0][0] = avx_float_module.vector
-    table[1049].form[0][1] = avx_float_module.vector
-    table[1049].form[0][2] = avx_float_module.vector
-    table[1049].form[0][3] = avx_float_module.vector
-    table[1049].form[1][0] = avx_float_module.vector
-    table[1049].form[1][1] = avx_float_module.vector
-    table[1049].form[1][2] = avx_float_module.vector
-    table[1049].form[1][3] = avx_float_module.vector
-    table[1050].form[0][0] = avx_float_module.vector
-    table[1050].form[0][1] = avx_float_module.vector
-    table[1050].form[0][2] = avx_float_module.vector
-    table[1050].form[0][3] = avx_float_module.vector
-    table[1050].form[1][0] = avx_float_module.vector
-    table[1050].form[1][1] = avx_float_module.vector
-    table[1050].form[1][2] = avx_float_module.vector
-    table[1050].form[1][3] = avx_float_module.vector
-    table[1051].form[0][0] = avx_float_module.vector
-    table[1051].form[0][1] = avx_float_module.vector
-    table[1051].form[0][2] = avx_float_module.vector
-    table[1051].form[0][3] = avx_float_module.vector
-    table[1051].form[1][0] = avx_float_module.vector
-    table[1051].form[1][1] = avx_float_module.vector
-    table[1051].form[1][2] = avx_float_module.vector
-    table[1051].form[1][3] = avx_float_module.vector
-    table[1052].form[0][0] = avx_float_module.vector
-    table[1052].form[0][1] = avx_float_module.vector
-    table[1052].form[0][2] = avx_float_module.vector
-    table[1052].form[0][3] = avx_float_module.vector
-    table[1052].form[1][0] = avx_float_module.vector
-    table[1052].form[1][1] = avx_float_module.vector
-    table[1052].form[1][2] = avx_float_module.vector
-    table[1052].form[1][3] = avx_float_module.vector
-    table[1053].form[0][0] = avx_float_module.vector
-    table[1053].form[0][1] = avx_float_module.vector
-    table[1053].form[0][2] = avx_float_module.vector
-    table[1053].form[0][3] = avx_float_module.vector
-    table[1053].form[1][0] = avx_float_module.vector
-    table[1053].form[1][1] = avx_float_module.vector
-    table[1053].form[1][2] = avx_float_module.vector
-    table[1053].form[1][3] = avx_float_module.vector
-    table[1054].form[0][0] = avx_float_module.vector
-    table[1054].form[0][1] = avx_float_module.vector
-    table[1054].form[0][2] = avx_float_module.vector
-    table[1054].form[0][3] = avx_float_module.vector
-    table[1054].form[1][0] = avx_float_module.vector
-    table[1054].form[1][1] = avx_float_module.vector
-    table[1054].form[1][2] = avx_float_module.vector
-    table[1054].form[1][3] = avx_float_module.vector
-    table[1055].form[0][0] = avx_float_module.vector
-    table[1055].form[0][1] = avx_float_module.vector
-    table[1055].form[0][2] = avx_float_module.vector
-    table[1055].form[0][3] = avx_float_module.vector
-    table[1055].form[1][0] = avx_float_module.vector
-    table[1055].form[1][1] = avx_float_module.vector
-    table[1055].form[1][2] = avx_float_module.vector
-    table[1055].form[1][3] = avx_float_module.vector
-    table[1056].form[0][0] = avx_float_module.vector
-    table[1056].form[0][1] = avx_float_module.vector
-    table[1056].form[0][2] = avx_float_module.vector
-    table[1056].form[0][3] = avx_float_module.vector
-    table[1056].form[1][0] = avx_float_module.vector
-    table[1056].form[1][1] = avx_float_module.vector
-    table[1056].form[1][2] = avx_float_module.vector
-    table[1056].form[1][3] = avx_float_module.vector
-    table[1057].form[0][0] = avx_float_module.vector
-    table[1057].form[0][1] = avx_float_module.vector
-    table[1057].form[0][2] = avx_float_module.vector
-    table[1057].form[0][3] = avx_float_module.vector
-    table[1057].form[1][0] = avx_float_module.vector
-    table[1057].form[1][1] = avx_float_module.vector
-    table[1057].form[1][2] = avx_float_module.vector
-    table[1057].form[1][3] = avx_float_module.vector
-    table[1058].form[0][0] = avx_float_module.vector
-    table[1058].form[0][1] = avx_float_module.vector
-    table[1058].form[0][2] = avx_float_module.vector
-    table[1058].form[0][3] = avx_float_module.vector
-    table[1058].form[1][0] = avx_float_module.vector
-    table[1058].form[1][1] = avx_float_module.vector
-    table[1058].form[1][2] = avx_float_module.vector
-    table[1058].form[1][3] = avx_float_module.vector
-    table[1059].form[0][0] = avx_float_module.vector
-    table[1059].form[0][1] = avx_float_module.vector
-    table[1059].form[0][2] = avx_float_module.vector
-    table[1059].form[0][3] = avx_float_module.vector
-    table[1059].form[1][0] = avx_float_module.vector
-    table[1059].form[1][1] = avx_float_module.vector
-    table[1059].form[1][2] = avx_float_module.vector
-    table[1059].form[1][3] = avx_float_module.vector
-    table[1060].form[0][0] = avx_float_module.vector
-    table[1060].form[0][1] = avx_float_module.vector
-    table[1060].form[0][2] = avx_float_module.vector
-    table[1060].form[0][3] = avx_float_module.vector
-    table[1060].form[1][0] = avx_float_module.vector
-    table[1060].form[1][1] = avx_float_module.vector
-    table[1060].form[1][2] = avx_float_module.vector
-    table[1060].form[1][3] = avx_float_module.vector
-    table[1061].form[0][0] = avx_float_module.vector
-    table[1061].form[0][1] = avx_float_module.vector
-    table[1061].form[0][2] = avx_float_module.vector
-    table[1061].form[0][3] = avx_float_module.vector
-    table[1061].form[1][0] = avx_float_module.vector
-    table[1061].form[1][1] = avx_float_module.vector
-    table[1061].form[1][2] = avx_float_module.vector
-    table[1061].form[1][3] = avx_float_module.vector
-    table[1062].form[0][0] = avx_float_module.vector
-    table[1062].form[0][1] = avx_float_module.vector
-    table[1062].form[0][2] = avx_float_module.vector
-    table[1062].form[0][3] = avx_float_module.vector
-    table[1062].form[1][0] = avx_float_module.vector
-    table[1062].form[1][1] = avx_float_module.vector
-    table[1062].form[1][2] = avx_float_module.vector
-    table[1062].form[1][3] = avx_float_module.vector
-    table[1063].form[0][0] = avx_float_module.vector
-    table[1063].form[0][1] = avx_float_module.vector
-    table[1063].form[0][2] = avx_float_module.vector
-    table[1063].form[0][3] = avx_float_module.vector
-    table[1063].form[1][0] = avx_float_module.vector
-    table[1063].form[1][1] = avx_float_module.vector
-    table[1063].form[1][2] = avx_float_module.vector
-    table[1063].form[1][3] = avx_float_module.vector
-    table[1064].form[0][0] = avx_float_module.vector
-    table[1064].form[0][1] = avx_float_module.vector
-    table[1064].form[0][2] = avx_float_module.vector
-    table[1064].form[0][3] = avx_float_module.vector
-    table[1064].form[1][0] = avx_float_module.vector
-    table[1064].form[1][1] = avx_float_module.vector
-    table[1064].form[1][2] = avx_float_module.vector
-    table[1064].form[1][3] = avx_float_module.vector
-    table[1065].form[0][0] = avx_float_module.vector
-    table[1065].form[0][1] = avx_float_module.vector
-    table[1065].form[0][2] = avx_float_module.vector
-    table[1065].form[0][3] = avx_float_module.vector
-    table[1065].form[1][0] = avx_float_module.vector
-    table[1065].form[1][1] = avx_float_module.vector
-    table[1065].form[1][2] = avx_float_module.vector
-    table[1065].form[1][3] = avx_float_module.vector
-    table[1066].form[0][0] = avx_float_module.vector
-    table[1066].form[0][1] = avx_float_module.vector
-    table[1066].form[0][2] = avx_float_module.vector
-    table[1066].form[0][3] = avx_float_module.vector
-    table[1066].form[1][0] = avx_float_module.vector
-    table[1066].form[1][1] = avx_float_module.vector
-    table[1066].form[1][2] = avx_float_module.vector
-    table[1066].form[1][3] = avx_float_module.vector
-    table[1067].form[0][0] = avx_float_module.vector
-    table[1067].form[0][1] = avx_float_module.vector
-    table[1067].form[0][2] = avx_float_module.vector
-    table[1067].form[0][3] = avx_float_module.vector
-    table[1067].form[1][0] = avx_float_module.vector
-    table[1067].form[1][1] = avx_float_module.vector
-    table[1067].form[1][2] = avx_float_module.vector
-    table[1067].form[1][3] = avx_float_module.vector
-    table[1068].form[0][0] = avx_float_module.vector
-    table[1068].form[0][1] = avx_float_module.vector
-    table[1068].form[0][2] = avx_float_module.vector
-    table[1068].form[0][3] = avx_float_module.vector
-    table[1068].form[1][0] = avx_float_module.vector
-    table[1068].form[1][1] = avx_float_module.vector
-    table[1068].form[1][2] = avx_float_module.vector
-    table[1068].form[1][3] = avx_float_module.vector
-    table[1069].form[0][0] = avx_float_module.vector
-    table[1069].form[0][1] = avx_float_module.vector
-
-
-@cython.cfunc
-@cython.exceptval(check=False)
-def fill_17(table: HandlerSetP) -> cython.void:
-    table[1069].form[0][2] = avx_float_module.vector
-    table[1069].form[0][3] = avx_float_module.vector
-    table[1069].form[1][0] = avx_float_module.vector
-    table[1069].form[1][1] = avx_float_module.vector
-    table[1069].form[1][2] = avx_float_module.vector
-    table[1069].form[1][3] = avx_float_module.vector
-    table[1070].form[0][0] = avx_float_module.vector
-    table[1070].form[0][1] = avx_float_module.vector
-    table[1070].form[0][2] = avx_float_module.vector
-    table[1070].form[0][3] = avx_float_module.vector
-    table[1070].form[1][0] = avx_float_module.vector
-    table[1070].form[1][1] = avx_float_module.vector
-    table[1070].form[1][2] = avx_float_module.vector
-    table[1070].form[1][3] = avx_float_module.vector
-    table[1071].form[0][0] = avx_float_module.vector
-    table[1071].form[0][1] = avx_float_module.vector
-    table[1071].form[0][2] = avx_float_module.vector
-    table[1071].form[0][3] = avx_float_module.vector
-    table[1071].form[1][0] = avx_float_module.vector
-    table[1071].form[1][1] = avx_float_module.vector
-    table[1071].form[1][2] = avx_float_module.vector
-    table[1071].form[1][3] = avx_float_module.vector
-    table[1072].form[0][0] = avx_float_module.vector
-    table[1072].form[0][1] = avx_float_module.vector
-    table[1072].form[0][2] = avx_float_module.vector
-    table[1072].form[0][3] = avx_float_module.vector
-    table[1072].form[1][0] = avx_float_module.vector
-    table[1072].form[1][1] = avx_float_module.vector
-    table[1072].form[1][2] = avx_float_module.vector
-    table[1072].form[1][3] = avx_float_module.vector
-    table[1073].form[0][0] = avx_float_module.vector
-    table[1073].form[0][1] = avx_float_module.vector
-    table[1073].form[0][2] = avx_float_module.vector
-    table[1073].form[0][3] = avx_float_module.vector
-    table[1073].form[1][0] = avx_float_module.vector
-    table[1073].form[1][1] = avx_float_module.vector
-    table[1073].form[1][2] = avx_float_module.vector
-    table[1073].form[1][3] = avx_float_module.vector
-    table[1074].form[0][0] = avx_float_module.vector
-    table[1074].form[0][1] = avx_float_module.vector
-    table[1074].form[0][2] = avx_float_module.vector
-    table[1074].form[0][3] = avx_float_module.vector
-    table[1074].form[1][0] = avx_float_module.vector
-    table[1074].form[1][1] = avx_float_module.vector
-    table[1074].form[1][2] = avx_float_module.vector
-    table[1074].form[1][3] = avx_float_module.vector
-    table[1075].form[0][0] = avx_float_module.vector
-    table[1075].form[0][1] = avx_float_module.vector
-    table[1075].form[0][2] = avx_float_module.vector
-    table[1075].form[0][3] = avx_float_module.vector
-    table[1075].form[1][0] = avx_float_module.vector
-    table[1075].form[1][1] = avx_float_module.vector
-    table[1075].form[1][2] = avx_float_module.vector
-    table[1075].form[1][3] = avx_float_module.vector
-    table[1076].form[0][0] = avx_float_module.vector
-    table[1076].form[0][1] = avx_float_module.vector
-    table[1076].form[0][2] = avx_float_module.vector
-    table[1076].form[0][3] = avx_float_module.vector
-    table[1076].form[1][0] = avx_float_module.vector
-    table[1076].form[1][1] = avx_float_module.vector
-    table[1076].form[1][2] = avx_float_module.vector
-    table[1076].form[1][3] = avx_float_module.vector
-    table[1077].form[0][0] = avx_float_module.vector
-    table[1077].form[0][1] = avx_float_module.vector
-    table[1077].form[0][2] = avx_float_module.vector
-    table[1077].form[0][3] = avx_float_module.vector
-    table[1077].form[1][0] = avx_float_module.vector
-    table[1077].form[1][1] = avx_float_module.vector
-    table[1077].form[1][2] = avx_float_module.vector
-    table[1077].form[1][3] = avx_float_module.vector
-    table[1078].form[0][0] = avx_float_module.vector
-    table[1078].form[0][1] = avx_float_module.vector
-    table[1078].form[0][2] = avx_float_module.vector
-    table[1078].form[0][3] = avx_float_module.vector
-    table[1078].form[1][0] = avx_float_module.vector
-    table[1078].form[1][1] = avx_float_module.vector
-    table[1078].form[1][2] = avx_float_module.vector
-    table[1078].form[1][3] = avx_float_module.vector
-    table[1079].form[0][0] = avx_module.vector
-    table[1079].form[0][1] = avx_module.vector
-    table[1079].form[0][2] = avx_module.vector
-    table[1079].form[0][3] = avx_module.vector
-    table[1079].form[1][0] = avx_module.vector
-    table[1079].form[1][1] = avx_module.vector
-    table[1079].form[1][2] = avx_module.vector
-    table[1079].form[1][3] = avx_module.vector
-    table[1080].form[0][0] = avx_module.vector
-    table[1080].form[0][1] = avx_module.vector
-    table[1080].form[0][2] = avx_module.vector
-    table[1080].form[0][3] = avx_module.vector
-    table[1080].form[1][0] = avx_module.vector
-    table[1080].form[1][1] = avx_module.vector
-    table[1080].form[1][2] = avx_module.vector
-    table[1080].form[1][3] = avx_module.vector
-    table[1081].form[0][0] = avx_float_module.vector
-    table[1081].form[0][1] = avx_float_module.vector
-    table[1081].form[0][2] = avx_float_module.vector
-    table[1081].form[0][3] = avx_float_module.vector
-    table[1081].form[1][0] = avx_float_module.vector
-    table[1081].form[1][1] = avx_float_module.vector
-    table[1081].form[1][2] = avx_float_module.vector
-    table[1081].form[1][3] = avx_float_module.vector
-    table[1082].form[0][0] = avx_module.vector
-    table[1082].form[0][1] = avx_module.vector
-    table[1082].form[0][2] = avx_module.vector
-    table[1082].form[0][3] = avx_module.vector
-    table[1082].form[1][0] = avx_module.vector
-    table[1082].form[1][1] = avx_module.vector
-    table[1082].form[1][2] = avx_module.vector
-    table[1082].form[1][3] = avx_module.vector
-    table[1083].form[0][0] = avx_module.vector
-    table[1083].form[0][1] = avx_module.vector
-    table[1083].form[0][2] = avx_module.vector
-    table[1083].form[0][3] = avx_module.vector
-    table[1083].form[1][0] = avx_module.vector
-    table[1083].form[1][1] = avx_module.vector
-    table[1083].form[1][2] = avx_module.vector
-    table[1083].form[1][3] = avx_module.vector
-    table[1084].form[0][0] = avx_module.vector
-    table[1084].form[0][1] = avx_module.vector
-    table[1084].form[0][2] = avx_module.vector
-    table[1084].form[0][3] = avx_module.vector
-    table[1084].form[1][0] = avx_module.vector
-    table[1084].form[1][1] = avx_module.vector
-    table[1084].form[1][2] = avx_module.vector
-    table[1084].form[1][3] = avx_module.vector
-    table[1085].form[0][0] = avx_module.vector
-    table[1085].form[0][1] = avx_module.vector
-    table[1085].form[0][2] = avx_module.vector
-    table[1085].form[0][3] = avx_module.vector
-    table[1085].form[1][0] = avx_module.vector
-    table[1085].form[1][1] = avx_module.vector
-    table[1085].form[1][2] = avx_module.vector
-    table[1085].form[1][3] = avx_module.vector
-    table[1086].form[0][0] = avx_module.vector
-    table[1086].form[0][1] = avx_module.vector
-    table[1086].form[0][2] = avx_module.vector
-    table[1086].form[0][3] = avx_module.vector
-    table[1086].form[1][0] = avx_module.vector
-    table[1086].form[1][1] = avx_module.vector
-    table[1086].form[1][2] = avx_module.vector
-    table[1086].form[1][3] = avx_module.vector
-    table[1087].form[0][0] = avx_module.vector
-    table[1087].form[0][1] = avx_module.vector
-    table[1087].form[0][2] = avx_module.vector
-    table[1087].form[0][3] = avx_module.vector
-    table[1087].form[1][0] = avx_module.vector
-    table[1087].form[1][1] = avx_module.vector
-    table[1087].form[1][2] = avx_module.vector
-    table[1087].form[1][3] = avx_module.vector
-    table[1088].form[0][0] = avx_module.vector
-    table[1088].form[0][1] = avx_module.vector
-    table[1088].form[0][2] = avx_module.vector
-    table[1088].form[0][3] = avx_module.vector
-    table[1088].form[1][0] = avx_module.vector
-    table[1088].form[1][1] = avx_module.vector
-    table[1088].form[1][2] = avx_module.vector
-    table[1088].form[1][3] = avx_module.vector
-    table[1089].form[0][0] = avx_module.vector
-    table[1089].form[0][1] = avx_module.vector
-    table[1089].form[0][2] = avx_module.vector
-    table[1089].form[0][3] = avx_module.vector
-    table[1089].form[1][0] = avx_module.vector
-    table[1089].form[1][1] = avx_module.vector
-    table[1089].form[1][2] = avx_module.vector
-    table[1089].form[1][3] = avx_module.vector
-    table[1090].form[0][0] = avx_module.vector
-    table[1090].form[0][1] = avx_module.vector
-    table[1090].form[0][2] = avx_module.vector
-    table[1090].form[0][3] = avx_module.vector
-    table[1090].form[1][0] = avx_module.vector
-    table[1090].form[1][1] = avx_module.vector
-    table[1090].form[1][2] = avx_module.vector
-    table[1090].form[1][3] = avx_module.vector
-    table[1091].form[0][0] = avx_module.vector
-    table[1091].form[0][1] = avx_module.vector
-    table[1091].form[0][2] = avx_module.vector
-    table[1091].form[0][3] = avx_module.vector
-    table[1091].form[1][0] = avx_module.vector
-    table[1091].form[1][1] = avx_module.vector
-    table[1091].form[1][2] = avx_module.vector
-    table[1091].form[1][3] = avx_module.vector
-    table[1092].form[0][0] = avx_module.vector
-    table[1092].form[0][1] = avx_module.vector
-    table[1092].form[0][2] = avx_module.vector
-    table[1092].form[0][3] = avx_module.vector
-    table[1092].form[1][0] = avx_module.vector
-    table[1092].form[1][1] = avx_module.vector
-    table[1092].form[1][2] = avx_module.vector
-    table[1092].form[1][3] = avx_module.vector
-    table[1093].form[0][0] = avx_module.vector
-    table[1093].form[0][1] = avx_module.vector
-    table[1093].form[0][2] = avx_module.vector
-    table[1093].form[0][3] = avx_module.vector
-    table[1093].form[1][0] = avx_module.vector
-    table[1093].form[1][1] = avx_module.vector
-    table[1093].form[1][2] = avx_module.vector
-    table[1093].form[1][3] = avx_module.vector
-    table[1094].form[0][0] = avx_module.vector
-    table[1094].form[0][1] = avx_module.vector
-    table[1094].form[0][2] = avx_module.vector
-    table[1094].form[0][3] = avx_module.vector
-    table[1094].form[1][0] = avx_module.vector
-    table[1094].form[1][1] = avx_module.vector
-    table[1094].form[1][2] = avx_module.vector
-    table[1094].form[1][3] = avx_module.vector
-    table[1095].form[0][0] = avx_module.vector
-    table[1095].form[0][1] = avx_module.vector
-    table[1095].form[0][2] = avx_module.vector
-    table[1095].form[0][3] = avx_module.vector
-    table[1095].form[1][0] = avx_module.vector
-    table[1095].form[1][1] = avx_module.vector
-    table[1095].form[1][2] = avx_module.vector
-    table[1095].form[1][3] = avx_module.vector
-    table[1096].form[0][0] = avx_module.vector
-    table[1096].form[0][1] = avx_module.vector
-    table[1096].form[0][2] = avx_module.vector
-    table[1096].form[0][3] = avx_module.vector
-    table[1096].form[1][0] = avx_module.vector
-    table[1096].form[1][1] = avx_module.vector
-    table[1096].form[1][2] = avx_module.vector
-    table[1096].form[1][3] = avx_module.vector
-    table[1097].form[0][0] = avx_module.vector
-    table[1097].form[0][1] = avx_module.vector
-    table[1097].form[0][2] = avx_module.vector
-    table[1097].form[0][3] = avx_module.vector
-    table[1097].form[1][0] = avx_module.vector
-    table[1097].form[1][1] = avx_module.vector
-    table[1097].form[1][2] = avx_module.vector
-    table[1097].form[1][3] = avx_module.vector
-    table[1098].form[0][0] = avx_module.vector
-    table[1098].form[0][1] = avx_module.vector
-    table[1098].form[0][2] = avx_module.vector
-    table[1098].form[0][3] = avx_module.vector
-    table[1098].form[1][0] = avx_module.vector
-    table[1098].form[1][1] = avx_module.vector
-    table[1098].form[1][2] = avx_module.vector
-    table[1098].form[1][3] = avx_module.vector
-    table[1099].form[0][0] = avx_module.vector
-    table[1099].form[0][1] = avx_module.vector
-    table[1099].form[0][2] = avx_module.vector
-    table[1099].form[0][3] = avx_module.vector
-    table[1099].form[1][0] = avx_module.vector
-    table[1099].form[1][1] = avx_module.vector
-    table[1099].form[1][2] = avx_module.vector
-    table[1099].form[1][3] = avx_module.vector
-    table[1100].form[0][0] = avx_module.vector
-    table[1100].form[0][1] = avx_module.vector
-    table[1100].form[0][2] = avx_module.vector
-    table[1100].form[0][3] = avx_module.vector
-    table[1100].form[1][0] = avx_module.vector
-    table[1100].form[1][1] = avx_module.vector
-    table[1100].form[1][2] = avx_module.vector
-    table[1100].form[1][3] = avx_module.vector
-    table[1101].form[0][0] = avx_module.vector
-    table[1101].form[0][1] = avx_module.vector
-    table[1101].form[0][2] = avx_module.vector
-    table[1101].form[0][3] = avx_module.vector
-    table[1101].form[1][0] = avx_module.vector
-    table[1101].form[1][1] = avx_module.vector
-    table[1101].form[1][2] = avx_module.vector
-    table[1101].form[1][3] = avx_module.vector
-    table[1102].form[0][0] = avx_module.vector
-    table[1102].form[0][1] = avx_module.vector
-    table[1102].form[0][2] = avx_module.vector
-    table[1102].form[0][3] = avx_module.vector
-    table[1102].form[1][0] = avx_module.vector
-    table[1102].form[1][1] = avx_module.vector
-    table[1102].form[1][2] = avx_module.vector
-    table[1102].form[1][3] = avx_module.vector
-    table[1103].form[0][0] = avx_module.vector
-    table[1103].form[0][1] = avx_module.vector
-    table[1103].form[0][2] = avx_module.vector
-    table[1103].form[0][3] = avx_module.vector
-    table[1103].form[1][0] = avx_module.vector
-    table[1103].form[1][1] = avx_module.vector
-    table[1103].form[1][2] = avx_module.vector
-    table[1103].form[1][3] = avx_module.vector
-    table[1104].form[0][0] = avx_module.vector
-    table[1104].form[0][1] = avx_module.vector
-    table[1104].form[0][2] = avx_module.vector
-    table[1104].form[0][3] = avx_module.vector
-    table[1104].form[1][0] = avx_module.vector
-    table[1104].form[1][1] = avx_module.vector
-    table[1104].form[1][2] = avx_module.vector
-    table[1104].form[1][3] = avx_module.vector
-    table[1105].form[0][0] = avx_module.vector
-    table[1105].form[0][1] = avx_module.vector
-    table[1105].form[0][2] = avx_module.vector
-    table[1105].form[0][3] = avx_module.vector
-    table[1105].form[1][0] = avx_module.vector
-    table[1105].form[1][1] = avx_module.vector
-    table[1105].form[1][2] = avx_module.vector
-    table[1105].form[1][3] = avx_module.vector
-    table[1106].form[0][0] = avx_module.vector
-    table[1106].form[0][1] = avx_module.vector
-    table[1106].form[0][2] = avx_module.vector
-    table[1106].form[0][3] = avx_module.vector
-    table[1106].form[1][0] = avx_module.vector
-    table[1106].form[1][1] = avx_module.vector
-    table[1106].form[1][2] = avx_module.vector
-    table[1106].form[1][3] = avx_module.vector
-    table[1107].form[0][0] = avx_module.vector
-    table[1107].form[0][1] = avx_module.vector
-    table[1107].form[0][2] = avx_module.vector
-    table[1107].form[0][3] = avx_module.vector
-    table[1107].form[1][0] = avx_module.vector
-    table[1107].form[1][1] = avx_module.vector
-    table[1107].form[1][2] = avx_module.vector
-    table[1107].form[1][3] = avx_module.vector
-    table[1108].form[0][0] = avx_module.vector
-    table[1108].form[0][1] = avx_module.vector
-    table[1108].form[0][2] = avx_module.vector
-    table[1108].form[0][3] = avx_module.vector
-    table[1108].form[1][0] = avx_module.vector
-    table[1108].form[1][1] = avx_module.vector
-    table[1108].form[1][2] = avx_module.vector
-    table[1108].form[1][3] = avx_module.vector
-    table[1109].form[0][0] = avx_module.vector
-    table[1109].form[0][1] = avx_module.vector
-    table[1109].form[0][2] = avx_module.vector
-    table[1109].form[0][3] = avx_module.vector
-    table[1109].form[1][0] = avx_module.vector
-    table[1109].form[1][1] = avx_module.vector
-    table[1109].form[1][2] = avx_module.vector
-    table[1109].form[1][3] = avx_module.vector
-    table[1110].form[0][0] = avx_module.vector
-    table[1110].form[0][1] = avx_module.vector
-    table[1110].form[0][2] = avx_module.vector
-    table[1110].form[0][3] = avx_module.vector
-    table[1110].form[1][0] = avx_module.vector
-    table[1110].form[1][1] = avx_module.vector
-    table[1110].form[1][2] = avx_module.vector
-    table[1110].form[1][3] = avx_module.vector
-    table[1111].form[0][0] = avx_module.vector
-    table[1111].form[0][1] = avx_module.vector
-    table[1111].form[0][2] = avx_module.vector
-    table[1111].form[0][3] = avx_module.vector
-    table[1111].form[1][0] = avx_module.vector
-    table[1111].form[1][1] = avx_module.vector
-    table[1111].form[1][2] = avx_module.vector
-    table[1111].form[1][3] = avx_module.vector
-    table[1112].form[0][0] = avx_module.vector
-    table[1112].form[0][1] = avx_module.vector
-    table[1112].form[0][2] = avx_module.vector
-    table[1112].form[0][3] = avx_module.vector
-    table[1112].form[1][0] = avx_module.vector
-    table[1112].form[1][1] = avx_module.vector
-    table[1112].form[1][2] = avx_module.vector
-    table[1112].form[1][3] = avx_module.vector
-    table[1113].form[0][0] = avx_module.vector
-    table[1113].form[0][1] = avx_module.vector
-    table[1113].form[0][2] = avx_module.vector
-    table[1113].form[0][3] = avx_module.vector
-    table[1113].form[1][0] = avx_module.vector
-    table[1113].form[1][1] = avx_module.vector
-    table[1113].form[1][2] = avx_module.vector
-    table[1113].form[1][3] = avx_module.vector
-    table[1114].form[0][0] = avx_module.vector
-    table[1114].form[0][1] = avx_module.vector
-    table[1114].form[0][2] = avx_module.vector
-    table[1114].form[0][3] = avx_module.vector
-    table[1114].form[1][0] = avx_module.vector
-    table[1114].form[1][1] = avx_module.vector
-    table[1114].form[1][2] = avx_module.vector
-    table[1114].form[1][3] = avx_module.vector
-    table[1115].form[0][0] = avx_module.vector
-    table[1115].form[0][1] = avx_module.vector
-    table[1115].form[0][2] = avx_module.vector
-    table[1115].form[0][3] = avx_module.vector
-    table[1115].form[1][0] = avx_module.vector
-    table[1115].form[1][1] = avx_module.vector
-    table[1115].form[1][2] = avx_module.vector
-    table[1115].form[1][3] = avx_module.vector
-    table[1116].form[0][0] = avx_module.vector
-    table[1116].form[0][1] = avx_module.vector
-    table[1116].form[0][2] = avx_module.vector
-    table[1116].form[0][3] = avx_module.vector
-    table[1116].form[1][0] = avx_module.vector
-    table[1116].form[1][1] = avx_module.vector
-    table[1116].form[1][2] = avx_module.vector
-    table[1116].form[1][3] = avx_module.vector
-    table[1117].form[0][0] = avx_module.vector
-    table[1117].form[0][1] = avx_module.vector
-    table[1117].form[0][2] = avx_module.vector
-    table[1117].form[0][3] = avx_module.vector
-    table[1117].form[1][0] = avx_module.vector
-    table[1117].form[1][1] = avx_module.vector
-    table[1117].form[1][2] = avx_module.vector
-    table[1117].form[1][3] = avx_module.vector
-    table[1118].form[0][0] = avx_module.vector
-    table[1118].form[0][1] = avx_module.vector
-    table[1118].form[0][2] = avx_module.vector
-    table[1118].form[0][3] = avx_module.vector
-    table[1118].form[1][0] = avx_module.vector
-    table[1118].form[1][1] = avx_module.vector
-    table[1118].form[1][2] = avx_module.vector
-    table[1118].form[1][3] = avx_module.vector
-    table[1119].form[0][0] = avx_module.vector
-    table[1119].form[0][1] = avx_module.vector
-
-
-@cython.cfunc
-@cython.exceptval(check=False)
-def fill_18(table: HandlerSetP) -> cython.void:
-    table[1119].form[0][2] = avx_module.vector
-    table[1119].form[0][3] = avx_module.vector
-    table[1119].form[1][0] = avx_module.vector
-    table[1119].form[1][1] = avx_module.vector
-    table[1119].form[1][2] = avx_module.vector
-    table[1119].form[1][3] = avx_module.vector
-    table[1120].form[0][0] = avx_module.vector
-    table[1120].form[0][1] = avx_module.vector
-    table[1120].form[0][2] = avx_module.vector
-    table[1120].form[0][3] = avx_module.vector
-    table[1120].form[1][0] = avx_module.vector
-    table[1120].form[1][1] = avx_module.vector
-    table[1120].form[1][2] = avx_module.vector
-    table[1120].form[1][3] = avx_module.vector
-    table[1121].form[0][0] = avx_module.vector
-    table[1121].form[0][1] = avx_module.vector
-    table[1121].form[0][2] = avx_module.vector
-    table[1121].form[0][3] = avx_module.vector
-    table[1121].form[1][0] = avx_module.vector
-    table[1121].form[1][1] = avx_module.vector
-    table[1121].form[1][2] = avx_module.vector
-    table[1121].form[1][3] = avx_module.vector
-    table[1122].form[0][0] = avx_module.vector
-    table[1122].form[0][1] = avx_module.vector
-    table[1122].form[0][2] = avx_module.vector
-    table[1122].form[0][3] = avx_module.vector
-    table[1122].form[1][0] = avx_module.vector
-    table[1122].form[1][1] = avx_module.vector
-    table[1122].form[1][2] = avx_module.vector
-    table[1122].form[1][3] = avx_module.vector
-    table[1123].form[0][0] = avx_module.vector
-    table[1123].form[0][1] = avx_module.vector
-    table[1123].form[0][2] = avx_module.vector
-    table[1123].form[0][3] = avx_module.vector
-    table[1123].form[1][0] = avx_module.vector
-    table[1123].form[1][1] = avx_module.vector
-    table[1123].form[1][2] = avx_module.vector
-    table[1123].form[1][3] = avx_module.vector
-    table[1124].form[0][0] = avx_module.vector
-    table[1124].form[0][1] = avx_module.vector
-    table[1124].form[0][2] = avx_module.vector
-    table[1124].form[0][3] = avx_module.vector
-    table[1124].form[1][0] = avx_module.vector
-    table[1124].form[1][1] = avx_module.vector
-    table[1124].form[1][2] = avx_module.vector
-    table[1124].form[1][3] = avx_module.vector
-    table[1125].form[0][0] = avx_module.vector
-    table[1125].form[0][1] = avx_module.vector
-    table[1125].form[0][2] = avx_module.vector
-    table[1125].form[0][3] = avx_module.vector
-    table[1125].form[1][0] = avx_module.vector
-    table[1125].form[1][1] = avx_module.vector
-    table[1125].form[1][2] = avx_module.vector
-    table[1125].form[1][3] = avx_module.vector
-    table[1126].form[0][0] = avx_module.vector
-    table[1126].form[0][1] = avx_module.vector
-    table[1126].form[0][2] = avx_module.vector
-    table[1126].form[0][3] = avx_module.vector
-    table[1126].form[1][0] = avx_module.vector
-    table[1126].form[1][1] = avx_module.vector
-    table[1126].form[1][2] = avx_module.vector
-    table[1126].form[1][3] = avx_module.vector
-    table[1127].form[0][0] = avx_module.vector
-    table[1127].form[0][1] = avx_module.vector
-    table[1127].form[0][2] = avx_module.vector
-    table[1127].form[0][3] = avx_module.vector
-    table[1127].form[1][0] = avx_module.vector
-    table[1127].form[1][1] = avx_module.vector
-    table[1127].form[1][2] = avx_module.vector
-    table[1127].form[1][3] = avx_module.vector
-    table[1128].form[0][0] = avx_module.vector
-    table[1128].form[0][1] = avx_module.vector
-    table[1128].form[0][2] = avx_module.vector
-    table[1128].form[0][3] = avx_module.vector
-    table[1128].form[1][0] = avx_module.vector
-    table[1128].form[1][1] = avx_module.vector
-    table[1128].form[1][2] = avx_module.vector
-    table[1128].form[1][3] = avx_module.vector
-    table[1129].form[0][0] = avx_module.vector
-    table[1129].form[0][1] = avx_module.vector
-    table[1129].form[0][2] = avx_module.vector
-    table[1129].form[0][3] = avx_module.vector
-    table[1129].form[1][0] = avx_module.vector
-    table[1129].form[1][1] = avx_module.vector
-    table[1129].form[1][2] = avx_module.vector
-    table[1129].form[1][3] = avx_module.vector
-    table[1130].form[0][0] = avx_module.vector
-    table[1130].form[0][1] = avx_module.vector
-    table[1130].form[0][2] = avx_module.vector
-    table[1130].form[0][3] = avx_module.vector
-    table[1130].form[1][0] = avx_module.vector
-    table[1130].form[1][1] = avx_module.vector
-    table[1130].form[1][2] = avx_module.vector
-    table[1130].form[1][3] = avx_module.vector
-    table[1131].form[0][0] = avx_module.vector
-    table[1131].form[0][1] = avx_module.vector
-    table[1131].form[0][2] = avx_module.vector
-    table[1131].form[0][3] = avx_module.vector
-    table[1131].form[1][0] = avx_module.vector
-    table[1131].form[1][1] = avx_module.vector
-    table[1131].form[1][2] = avx_module.vector
-    table[1131].form[1][3] = avx_module.vector
-    table[1132].form[0][0] = avx_module.vector
-    table[1132].form[0][1] = avx_module.vector
-    table[1132].form[0][2] = avx_module.vector
-    table[1132].form[0][3] = avx_module.vector
-    table[1132].form[1][0] = avx_module.vector
-    table[1132].form[1][1] = avx_module.vector
-    table[1132].form[1][2] = avx_module.vector
-    table[1132].form[1][3] = avx_module.vector
-    table[1133].form[0][0] = avx_module.vector
-    table[1133].form[0][1] = avx_module.vector
-    table[1133].form[0][2] = avx_module.vector
-    table[1133].form[0][3] = avx_module.vector
-    table[1133].form[1][0] = avx_module.vector
-    table[1133].form[1][1] = avx_module.vector
-    table[1133].form[1][2] = avx_module.vector
-    table[1133].form[1][3] = avx_module.vector
-    table[1134].form[0][0] = avx_module.vector
-    table[1134].form[0][1] = avx_module.vector
-    table[1134].form[0][2] = avx_module.vector
-    table[1134].form[0][3] = avx_module.vector
-    table[1134].form[1][0] = avx_module.vector
-    table[1134].form[1][1] = avx_module.vector
-    table[1134].form[1][2] = avx_module.vector
-    table[1134].form[1][3] = avx_module.vector
-    table[1135].form[0][0] = avx_module.vector
-    table[1135].form[0][1] = avx_module.vector
-    table[1135].form[0][2] = avx_module.vector
-    table[1135].form[0][3] = avx_module.vector
-    table[1135].form[1][0] = avx_module.vector
-    table[1135].form[1][1] = avx_module.vector
-    table[1135].form[1][2] = avx_module.vector
-    table[1135].form[1][3] = avx_module.vector
-    table[1136].form[0][0] = avx_module.vector
-    table[1136].form[0][1] = avx_module.vector
-    table[1136].form[0][2] = avx_module.vector
-    table[1136].form[0][3] = avx_module.vector
-    table[1136].form[1][0] = avx_module.vector
-    table[1136].form[1][1] = avx_module.vector
-    table[1136].form[1][2] = avx_module.vector
-    table[1136].form[1][3] = avx_module.vector
-    table[1137].form[0][0] = avx_module.vector
-    table[1137].form[0][1] = avx_module.vector
-    table[1137].form[0][2] = avx_module.vector
-    table[1137].form[0][3] = avx_module.vector
-    table[1137].form[1][0] = avx_module.vector
-    table[1137].form[1][1] = avx_module.vector
-    table[1137].form[1][2] = avx_module.vector
-    table[1137].form[1][3] = avx_module.vector
-    table[1138].form[0][0] = avx_module.vector
-    table[1138].form[0][1] = avx_module.vector
-    table[1138].form[0][2] = avx_module.vector
-    table[1138].form[0][3] = avx_module.vector
-    table[1138].form[1][0] = avx_module.vector
-    table[1138].form[1][1] = avx_module.vector
-    table[1138].form[1][2] = avx_module.vector
-    table[1138].form[1][3] = avx_module.vector
-    table[1139].form[0][0] = avx_module.vector
-    table[1139].form[0][1] = avx_module.vector
-    table[1139].form[0][2] = avx_module.vector
-    table[1139].form[0][3] = avx_module.vector
-    table[1139].form[1][0] = avx_module.vector
-    table[1139].form[1][1] = avx_module.vector
-    table[1139].form[1][2] = avx_module.vector
-    table[1139].form[1][3] = avx_module.vector
-    table[1140].form[0][0] = avx_module.vector
-    table[1140].form[0][1] = avx_module.vector
-    table[1140].form[0][2] = avx_module.vector
-    table[1140].form[0][3] = avx_module.vector
-    table[1140].form[1][0] = avx_module.vector
-    table[1140].form[1][1] = avx_module.vector
-    table[1140].form[1][2] = avx_module.vector
-    table[1140].form[1][3] = avx_module.vector
-    table[1141].form[0][0] = avx_module.vector
-    table[1141].form[0][1] = avx_module.vector
-    table[1141].form[0][2] = avx_module.vector
-    table[1141].form[0][3] = avx_module.vector
-    table[1141].form[1][0] = avx_module.vector
-    table[1141].form[1][1] = avx_module.vector
-    table[1141].form[1][2] = avx_module.vector
-    table[1141].form[1][3] = avx_module.vector
-    table[1142].form[0][0] = avx_module.vector
-    table[1142].form[0][1] = avx_module.vector
-    table[1142].form[0][2] = avx_module.vector
-    table[1142].form[0][3] = avx_module.vector
-    table[1142].form[1][0] = avx_module.vector
-    table[1142].form[1][1] = avx_module.vector
-    table[1142].form[1][2] = avx_module.vector
-    table[1142].form[1][3] = avx_module.vector
-    table[1143].form[0][0] = avx_module.vector
-    table[1143].form[0][1] = avx_module.vector
-    table[1143].form[0][2] = avx_module.vector
-    table[1143].form[0][3] = avx_module.vector
-    table[1143].form[1][0] = avx_module.vector
-    table[1143].form[1][1] = avx_module.vector
-    table[1143].form[1][2] = avx_module.vector
-    table[1143].form[1][3] = avx_module.vector
-    table[1144].form[0][0] = avx_module.vector
-    table[1144].form[0][1] = avx_module.vector
-    table[1144].form[0][2] = avx_module.vector
-    table[1144].form[0][3] = avx_module.vector
-    table[1144].form[1][0] = avx_module.vector
-    table[1144].form[1][1] = avx_module.vector
-    table[1144].form[1][2] = avx_module.vector
-    table[1144].form[1][3] = avx_module.vector
-    table[1145].form[0][0] = avx_module.vector
-    table[1145].form[0][1] = avx_module.vector
-    table[1145].form[0][2] = avx_module.vector
-    table[1145].form[0][3] = avx_module.vector
-    table[1145].form[1][0] = avx_module.vector
-    table[1145].form[1][1] = avx_module.vector
-    table[1145].form[1][2] = avx_module.vector
-    table[1145].form[1][3] = avx_module.vector
-    table[1146].form[0][0] = avx_module.vector
-    table[1146].form[0][1] = avx_module.vector
-    table[1146].form[0][2] = avx_module.vector
-    table[1146].form[0][3] = avx_module.vector
-    table[1146].form[1][0] = avx_module.vector
-    table[1146].form[1][1] = avx_module.vector
-    table[1146].form[1][2] = avx_module.vector
-    table[1146].form[1][3] = avx_module.vector
-    table[1147].form[0][0] = avx_module.vector
-    table[1147].form[0][1] = avx_module.vector
-    table[1147].form[0][2] = avx_module.vector
-    table[1147].form[0][3] = avx_module.vector
-    table[1147].form[1][0] = avx_module.vector
-    table[1147].form[1][1] = avx_module.vector
-    table[1147].form[1][2] = avx_module.vector
-    table[1147].form[1][3] = avx_module.vector
-    table[1148].form[0][0] = avx_module.vector
-    table[1148].form[0][1] = avx_module.vector
-    table[1148].form[0][2] = avx_module.vector
-    table[1148].form[0][3] = avx_module.vector
-    table[1148].form[1][0] = avx_module.vector
-    table[1148].form[1][1] = avx_module.vector
-    table[1148].form[1][2] = avx_module.vector
-    table[1148].form[1][3] = avx_module.vector
-    table[1149].form[0][0] = avx_module.vector
-    table[1149].form[0][1] = avx_module.vector
-    table[1149].form[0][2] = avx_module.vector
-    table[1149].form[0][3] = avx_module.vector
-    table[1149].form[1][0] = avx_module.vector
-    table[1149].form[1][1] = avx_module.vector
-    table[1149].form[1][2] = avx_module.vector
-    table[1149].form[1][3] = avx_module.vector
-    table[1150].form[0][0] = avx_module.vector
-    table[1150].form[0][1] = avx_module.vector
-    table[1150].form[0][2] = avx_module.vector
-    table[1150].form[0][3] = avx_module.vector
-    table[1150].form[1][0] = avx_module.vector
-    table[1150].form[1][1] = avx_module.vector
-    table[1150].form[1][2] = avx_module.vector
-    table[1150].form[1][3] = avx_module.vector
-    table[1151].form[0][0] = avx_module.vector
-    table[1151].form[0][1] = avx_module.vector
-    table[1151].form[0][2] = avx_module.vector
-    table[1151].form[0][3] = avx_module.vector
-    table[1151].form[1][0] = avx_module.vector
-    table[1151].form[1][1] = avx_module.vector
-    table[1151].form[1][2] = avx_module.vector
-    table[1151].form[1][3] = avx_module.vector
-    table[1152].form[0][0] = avx_module.vector
-    table[1152].form[0][1] = avx_module.vector
-    table[1152].form[0][2] = avx_module.vector
-    table[1152].form[0][3] = avx_module.vector
-    table[1152].form[1][0] = avx_module.vector
-    table[1152].form[1][1] = avx_module.vector
-    table[1152].form[1][2] = avx_module.vector
-    table[1152].form[1][3] = avx_module.vector
-    table[1153].form[0][0] = avx_module.vector
-    table[1153].form[0][1] = avx_module.vector
-    table[1153].form[0][2] = avx_module.vector
-    table[1153].form[0][3] = avx_module.vector
-    table[1153].form[1][0] = avx_module.vector
-    table[1153].form[1][1] = avx_module.vector
-    table[1153].form[1][2] = avx_module.vector
-    table[1153].form[1][3] = avx_module.vector
-    table[1154].form[0][0] = avx_module.vector
-    table[1154].form[0][1] = avx_module.vector
-    table[1154].form[0][2] = avx_module.vector
-    table[1154].form[0][3] = avx_module.vector
-    table[1154].form[1][0] = avx_module.vector
-    table[1154].form[1][1] = avx_module.vector
-    table[1154].form[1][2] = avx_module.vector
-    table[1154].form[1][3] = avx_module.vector
-    table[1155].form[0][0] = avx_module.vector
-    table[1155].form[0][1] = avx_module.vector
-    table[1155].form[0][2] = avx_module.vector
-    table[1155].form[0][3] = avx_module.vector
-    table[1155].form[1][0] = avx_module.vector
-    table[1155].form[1][1] = avx_module.vector
-    table[1155].form[1][2] = avx_module.vector
-    table[1155].form[1][3] = avx_module.vector
-    table[1156].form[0][0] = avx_module.vector
-    table[1156].form[0][1] = avx_module.vector
-    table[1156].form[0][2] = avx_module.vector
-    table[1156].form[0][3] = avx_module.vector
-    table[1156].form[1][0] = avx_module.vector
-    table[1156].form[1][1] = avx_module.vector
-    table[1156].form[1][2] = avx_module.vector
-    table[1156].form[1][3] = avx_module.vector
-    table[1157].form[0][0] = avx_module.vector
-    table[1157].form[0][1] = avx_module.vector
-    table[1157].form[0][2] = avx_module.vector
-    table[1157].form[0][3] = avx_module.vector
-    table[1157].form[1][0] = avx_module.vector
-    table[1157].form[1][1] = avx_module.vector
-    table[1157].form[1][2] = avx_module.vector
-    table[1157].form[1][3] = avx_module.vector
-    table[1158].form[0][0] = avx_module.vector
-    table[1158].form[0][1] = avx_module.vector
-    table[1158].form[0][2] = avx_module.vector
-    table[1158].form[0][3] = avx_module.vector
-    table[1158].form[1][0] = avx_module.vector
-    table[1158].form[1][1] = avx_module.vector
-    table[1158].form[1][2] = avx_module.vector
-    table[1158].form[1][3] = avx_module.vector
-    table[1159].form[0][0] = avx_module.vector
-    table[1159].form[0][1] = avx_module.vector
-    table[1159].form[0][2] = avx_module.vector
-    table[1159].form[0][3] = avx_module.vector
-    table[1159].form[1][0] = avx_module.vector
-    table[1159].form[1][1] = avx_module.vector
-    table[1159].form[1][2] = avx_module.vector
-    table[1159].form[1][3] = avx_module.vector
-    table[1160].form[0][0] = avx_module.vector
-    table[1160].form[0][1] = avx_module.vector
-    table[1160].form[0][2] = avx_module.vector
-    table[1160].form[0][3] = avx_module.vector
-    table[1160].form[1][0] = avx_module.vector
-    table[1160].form[1][1] = avx_module.vector
-    table[1160].form[1][2] = avx_module.vector
-    table[1160].form[1][3] = avx_module.vector
-    table[1161].form[0][0] = avx_module.vector
-    table[1161].form[0][1] = avx_module.vector
-    table[1161].form[0][2] = avx_module.vector
-    table[1161].form[0][3] = avx_module.vector
-    table[1161].form[1][0] = avx_module.vector
-    table[1161].form[1][1] = avx_module.vector
-    table[1161].form[1][2] = avx_module.vector
-    table[1161].form[1][3] = avx_module.vector
-    table[1162].form[0][0] = avx_module.vector
-    table[1162].form[0][1] = avx_module.vector
-    table[1162].form[0][2] = avx_module.vector
-    table[1162].form[0][3] = avx_module.vector
-    table[1162].form[1][0] = avx_module.vector
-    table[1162].form[1][1] = avx_module.vector
-    table[1162].form[1][2] = avx_module.vector
-    table[1162].form[1][3] = avx_module.vector
-    table[1163].form[0][0] = avx_module.vector
-    table[1163].form[0][1] = avx_module.vector
-    table[1163].form[0][2] = avx_module.vector
-    table[1163].form[0][3] = avx_module.vector
-    table[1163].form[1][0] = avx_module.vector
-    table[1163].form[1][1] = avx_module.vector
-    table[1163].form[1][2] = avx_module.vector
-    table[1163].form[1][3] = avx_module.vector
-    table[1164].form[0][0] = avx_module.vector
-    table[1164].form[0][1] = avx_module.vector
-    table[1164].form[0][2] = avx_module.vector
-    table[1164].form[0][3] = avx_module.vector
-    table[1164].form[1][0] = avx_module.vector
-    table[1164].form[1][1] = avx_module.vector
-    table[1164].form[1][2] = avx_module.vector
-    table[1164].form[1][3] = avx_module.vector
-    table[1165].form[0][0] = avx_module.vector
-    table[1165].form[0][1] = avx_module.vector
-    table[1165].form[0][2] = avx_module.vector
-    table[1165].form[0][3] = avx_module.vector
-    table[1165].form[1][0] = avx_module.vector
-    table[1165].form[1][1] = avx_module.vector
-    table[1165].form[1][2] = avx_module.vector
-    table[1165].form[1][3] = avx_module.vector
-    table[1166].form[0][0] = avx_module.vector
-    table[1166].form[0][1] = avx_module.vector
-    table[1166].form[0][2] = avx_module.vector
-    table[1166].form[0][3] = avx_module.vector
-    table[1166].form[1][0] = avx_module.vector
-    table[1166].form[1][1] = avx_module.vector
-    table[1166].form[1][2] = avx_module.vector
-    table[1166].form[1][3] = avx_module.vector
-    table[1167].form[0][0] = avx_module.vector
-    table[1167].form[0][1] = avx_module.vector
-    table[1167].form[0][2] = avx_module.vector
-    table[1167].form[0][3] = avx_module.vector
-    table[1167].form[1][0] = avx_module.vector
-    table[1167].form[1][1] = avx_module.vector
-    table[1167].form[1][2] = avx_module.vector
-    table[1167].form[1][3] = avx_module.vector
-    table[1168].form[0][0] = avx_module.vector
-    table[1168].form[0][1] = avx_module.vector
-    table[1168].form[0][2] = avx_module.vector
-    table[1168].form[0][3] = avx_module.vector
-    table[1168].form[1][0] = avx_module.vector
-    table[1168].form[1][1] = avx_module.vector
-    table[1168].form[1][2] = avx_module.vector
-    table[1168].form[1][3] = avx_module.vector
-    table[1169].form[0][0] = avx_module.vector
-    table[1169].form[0][1] = avx_module.vector
-
-
-@cython.cfunc
-@cython.exceptval(check=False)
-def fill_19(table: HandlerSetP) -> cython.void:
-    table[1169].form[0][2] = avx_module.vector
-    table[1169].form[0][3] = avx_module.vector
-    table[1169].form[1][0] = avx_module.vector
-    table[1169].form[1][1] = avx_module.vector
-    table[1169].form[1][2] = avx_module.vector
-    table[1169].form[1][3] = avx_module.vector
-    table[1170].form[0][0] = avx_module.vector
-    table[1170].form[0][1] = avx_module.vector
-    table[1170].form[0][2] = avx_module.vector
-    table[1170].form[0][3] = avx_module.vector
-    table[1170].form[1][0] = avx_module.vector
-    table[1170].form[1][1] = avx_module.vector
-    table[1170].form[1][2] = avx_module.vector
-    table[1170].form[1][3] = avx_module.vector
-    table[1171].form[0][0] = avx_module.vector
-    table[1171].form[0][1] = avx_module.vector
-    table[1171].form[0][2] = avx_module.vector
-    table[1171].form[0][3] = avx_module.vector
-    table[1171].form[1][0] = avx_module.vector
-    table[1171].form[1][1] = avx_module.vector
-    table[1171].form[1][2] = avx_module.vector
-    table[1171].form[1][3] = avx_module.vector
-    table[1172].form[0][0] = avx_module.vector
-    table[1172].form[0][1] = avx_module.vector
-    table[1172].form[0][2] = avx_module.vector
-    table[1172].form[0][3] = avx_module.vector
-    table[1172].form[1][0] = avx_module.vector
-    table[1172].form[1][1] = avx_module.vector
-    table[1172].form[1][2] = avx_module.vector
-    table[1172].form[1][3] = avx_module.vector
-    table[1173].form[0][0] = avx_module.vector
-    table[1173].form[0][1] = avx_module.vector
-    table[1173].form[0][2] = avx_module.vector
-    table[1173].form[0][3] = avx_module.vector
-    table[1173].form[1][0] = avx_module.vector
-    table[1173].form[1][1] = avx_module.vector
-    table[1173].form[1][2] = avx_module.vector
-    table[1173].form[1][3] = avx_module.vector
-    table[1174].form[0][0] = avx_module.vector
-    table[1174].form[0][1] = avx_module.vector
-    table[1174].form[0][2] = avx_module.vector
-    table[1174].form[0][3] = avx_module.vector
-    table[1174].form[1][0] = avx_module.vector
-    table[1174].form[1][1] = avx_module.vector
-    table[1174].form[1][2] = avx_module.vector
-    table[1174].form[1][3] = avx_module.vector
-    table[1175].form[0][0] = avx_module.vector
-    table[1175].form[0][1] = avx_module.vector
-    table[1175].form[0][2] = avx_module.vector
-    table[1175].form[0][3] = avx_module.vector
-    table[1175].form[1][0] = avx_module.vector
-    table[1175].form[1][1] = avx_module.vector
-    table[1175].form[1][2] = avx_module.vector
-    table[1175].form[1][3] = avx_module.vector
-    table[1176].form[0][0] = avx_module.vector
-    table[1176].form[0][1] = avx_module.vector
-    table[1176].form[0][2] = avx_module.vector
-    table[1176].form[0][3] = avx_module.vector
-    table[1176].form[1][0] = avx_module.vector
-    table[1176].form[1][1] = avx_module.vector
-    table[1176].form[1][2] = avx_module.vector
-    table[1176].form[1][3] = avx_module.vector
-    table[1177].form[0][0] = avx_module.vector
-    table[1177].form[0][1] = avx_module.vector
-    table[1177].form[0][2] = avx_module.vector
-    table[1177].form[0][3] = avx_module.vector
-    table[1177].form[1][0] = avx_module.vector
-    table[1177].form[1][1] = avx_module.vector
-    table[1177].form[1][2] = avx_module.vector
-    table[1177].form[1][3] = avx_module.vector
-    table[1178].form[0][0] = avx_module.vector
-    table[1178].form[0][1] = avx_module.vector
-    table[1178].form[0][2] = avx_module.vector
-    table[1178].form[0][3] = avx_module.vector
-    table[1178].form[1][0] = avx_module.vector
-    table[1178].form[1][1] = avx_module.vector
-    table[1178].form[1][2] = avx_module.vector
-    table[1178].form[1][3] = avx_module.vector
-    table[1179].form[0][0] = avx_module.vector
-    table[1179].form[0][1] = avx_module.vector
-    table[1179].form[0][2] = avx_module.vector
-    table[1179].form[0][3] = avx_module.vector
-    table[1179].form[1][0] = avx_module.vector
-    table[1179].form[1][1] = avx_module.vector
-    table[1179].form[1][2] = avx_module.vector
-    table[1179].form[1][3] = avx_module.vector
-    table[1180].form[0][0] = avx_module.vector
-    table[1180].form[0][1] = avx_module.vector
-    table[1180].form[0][2] = avx_module.vector
-    table[1180].form[0][3] = avx_module.vector
-    table[1180].form[1][0] = avx_module.vector
-    table[1180].form[1][1] = avx_module.vector
-    table[1180].form[1][2] = avx_module.vector
-    table[1180].form[1][3] = avx_module.vector
-    table[1181].form[0][0] = avx_module.vector
-    table[1181].form[0][1] = avx_module.vector
-    table[1181].form[0][2] = avx_module.vector
-    table[1181].form[0][3] = avx_module.vector
-    table[1181].form[1][0] = avx_module.vector
-    table[1181].form[1][1] = avx_module.vector
-    table[1181].form[1][2] = avx_module.vector
-    table[1181].form[1][3] = avx_module.vector
-    table[1182].form[0][0] = avx_module.vector
-    table[1182].form[0][1] = avx_module.vector
-    table[1182].form[0][2] = avx_module.vector
-    table[1182].form[0][3] = avx_module.vector
-    table[1182].form[1][0] = avx_module.vector
-    table[1182].form[1][1] = avx_module.vector
-    table[1182].form[1][2] = avx_module.vector
-    table[1182].form[1][3] = avx_module.vector
-    table[1183].form[0][0] = avx_module.vector
-    table[1183].form[0][1] = avx_module.vector
-    table[1183].form[0][2] = avx_module.vector
-    table[1183].form[0][3] = avx_module.vector
-    table[1183].form[1][0] = avx_module.vector
-    table[1183].form[1][1] = avx_module.vector
-    table[1183].form[1][2] = avx_module.vector
-    table[1183].form[1][3] = avx_module.vector
-    table[1184].form[0][0] = avx_module.vector
-    table[1184].form[0][1] = avx_module.vector
-    table[1184].form[0][2] = avx_module.vector
-    table[1184].form[0][3] = avx_module.vector
-    table[1184].form[1][0] = avx_module.vector
-    table[1184].form[1][1] = avx_module.vector
-    table[1184].form[1][2] = avx_module.vector
-    table[1184].form[1][3] = avx_module.vector
-    table[1185].form[0][0] = avx_module.vector
-    table[1185].form[0][1] = avx_module.vector
-    table[1185].form[0][2] = avx_module.vector
-    table[1185].form[0][3] = avx_module.vector
-    table[1185].form[1][0] = avx_module.vector
-    table[1185].form[1][1] = avx_module.vector
-    table[1185].form[1][2] = avx_module.vector
-    table[1185].form[1][3] = avx_module.vector
-    table[1186].form[0][0] = avx_module.vector
-    table[1186].form[0][1] = avx_module.vector
-    table[1186].form[0][2] = avx_module.vector
-    table[1186].form[0][3] = avx_module.vector
-    table[1186].form[1][0] = avx_module.vector
-    table[1186].form[1][1] = avx_module.vector
-    table[1186].form[1][2] = avx_module.vector
-    table[1186].form[1][3] = avx_module.vector
-    table[1187].form[0][0] = avx_module.vector
-    table[1187].form[0][1] = avx_module.vector
-    table[1187].form[0][2] = avx_module.vector
-    table[1187].form[0][3] = avx_module.vector
-    table[1187].form[1][0] = avx_module.vector
-    table[1187].form[1][1] = avx_module.vector
-    table[1187].form[1][2] = avx_module.vector
-    table[1187].form[1][3] = avx_module.vector
-    table[1188].form[0][0] = avx_module.vector
-    table[1188].form[0][1] = avx_module.vector
-    table[1188].form[0][2] = avx_module.vector
-    table[1188].form[0][3] = avx_module.vector
-    table[1188].form[1][0] = avx_module.vector
-    table[1188].form[1][1] = avx_module.vector
-    table[1188].form[1][2] = avx_module.vector
-    table[1188].form[1][3] = avx_module.vector
-    table[1189].form[0][0] = avx_module.vector
-    table[1189].form[0][1] = avx_module.vector
-    table[1189].form[0][2] = avx_module.vector
-    table[1189].form[0][3] = avx_module.vector
-    table[1189].form[1][0] = avx_module.vector
-    table[1189].form[1][1] = avx_module.vector
-    table[1189].form[1][2] = avx_module.vector
-    table[1189].form[1][3] = avx_module.vector
-    table[1190].form[0][0] = avx_module.vector
-    table[1190].form[0][1] = avx_module.vector
-    table[1190].form[0][2] = avx_module.vector
-    table[1190].form[0][3] = avx_module.vector
-    table[1190].form[1][0] = avx_module.vector
-    table[1190].form[1][1] = avx_module.vector
-    table[1190].form[1][2] = avx_module.vector
-    table[1190].form[1][3] = avx_module.vector
-    table[1191].form[0][0] = avx_module.vector
-    table[1191].form[0][1] = avx_module.vector
-    table[1191].form[0][2] = avx_module.vector
-    table[1191].form[0][3] = avx_module.vector
-    table[1191].form[1][0] = avx_module.vector
-    table[1191].form[1][1] = avx_module.vector
-    table[1191].form[1][2] = avx_module.vector
-    table[1191].form[1][3] = avx_module.vector
-    table[1192].form[0][0] = avx_module.vector
-    table[1192].form[0][1] = avx_module.vector
-    table[1192].form[0][2] = avx_module.vector
-    table[1192].form[0][3] = avx_module.vector
-    table[1192].form[1][0] = avx_module.vector
-    table[1192].form[1][1] = avx_module.vector
-    table[1192].form[1][2] = avx_module.vector
-    table[1192].form[1][3] = avx_module.vector
-    table[1193].form[0][0] = avx_module.vector
-    table[1193].form[0][1] = avx_module.vector
-    table[1193].form[0][2] = avx_module.vector
-    table[1193].form[0][3] = avx_module.vector
-    table[1193].form[1][0] = avx_module.vector
-    table[1193].form[1][1] = avx_module.vector
-    table[1193].form[1][2] = avx_module.vector
-    table[1193].form[1][3] = avx_module.vector
-    table[1194].form[0][0] = avx_module.vector
-    table[1194].form[0][1] = avx_module.vector
-    table[1194].form[0][2] = avx_module.vector
-    table[1194].form[0][3] = avx_module.vector
-    table[1194].form[1][0] = avx_module.vector
-    table[1194].form[1][1] = avx_module.vector
-    table[1194].form[1][2] = avx_module.vector
-    table[1194].form[1][3] = avx_module.vector
-    table[1195].form[0][0] = avx_module.vector
-    table[1195].form[0][1] = avx_module.vector
-    table[1195].form[0][2] = avx_module.vector
-    table[1195].form[0][3] = avx_module.vector
-    table[1195].form[1][0] = avx_module.vector
-    table[1195].form[1][1] = avx_module.vector
-    table[1195].form[1][2] = avx_module.vector
-    table[1195].form[1][3] = avx_module.vector
-    table[1196].form[0][0] = avx_module.vector
-    table[1196].form[0][1] = avx_module.vector
-    table[1196].form[0][2] = avx_module.vector
-    table[1196].form[0][3] = avx_module.vector
-    table[1196].form[1][0] = avx_module.vector
-    table[1196].form[1][1] = avx_module.vector
-    table[1196].form[1][2] = avx_module.vector
-    table[1196].form[1][3] = avx_module.vector
-    table[1197].form[0][0] = avx_module.vector
-    table[1197].form[0][1] = avx_module.vector
-    table[1197].form[0][2] = avx_module.vector
-    table[1197].form[0][3] = avx_module.vector
-    table[1197].form[1][0] = avx_module.vector
-    table[1197].form[1][1] = avx_module.vector
-    table[1197].form[1][2] = avx_module.vector
-    table[1197].form[1][3] = avx_module.vector
-    table[1198].form[0][0] = avx_module.vector
-    table[1198].form[0][1] = avx_module.vector
-    table[1198].form[0][2] = avx_module.vector
-    table[1198].form[0][3] = avx_module.vector
-    table[1198].form[1][0] = avx_module.vector
-    table[1198].form[1][1] = avx_module.vector
-    table[1198].form[1][2] = avx_module.vector
-    table[1198].form[1][3] = avx_module.vector
-    table[1199].form[0][0] = avx_module.vector
-    table[1199].form[0][1] = avx_module.vector
-    table[1199].form[0][2] = avx_module.vector
-    table[1199].form[0][3] = avx_module.vector
-    table[1199].form[1][0] = avx_module.vector
-    table[1199].form[1][1] = avx_module.vector
-    table[1199].form[1][2] = avx_module.vector
-    table[1199].form[1][3] = avx_module.vector
-    table[1200].form[0][0] = avx_module.vector
-    table[1200].form[0][1] = avx_module.vector
-    table[1200].form[0][2] = avx_module.vector
-    table[1200].form[0][3] = avx_module.vector
-    table[1200].form[1][0] = avx_module.vector
-    table[1200].form[1][1] = avx_module.vector
-    table[1200].form[1][2] = avx_module.vector
-    table[1200].form[1][3] = avx_module.vector
-    table[1201].form[0][0] = avx_module.vector
-    table[1201].form[0][1] = avx_module.vector
-    table[1201].form[0][2] = avx_module.vector
-    table[1201].form[0][3] = avx_module.vector
-    table[1201].form[1][0] = avx_module.vector
-    table[1201].form[1][1] = avx_module.vector
-    table[1201].form[1][2] = avx_module.vector
-    table[1201].form[1][3] = avx_module.vector
-    table[1202].form[0][0] = avx_module.vector
-    table[1202].form[0][1] = avx_module.vector
-    table[1202].form[0][2] = avx_module.vector
-    table[1202].form[0][3] = avx_module.vector
-    table[1202].form[1][0] = avx_module.vector
-    table[1202].form[1][1] = avx_module.vector
-    table[1202].form[1][2] = avx_module.vector
-    table[1202].form[1][3] = avx_module.vector
-    table[1203].form[0][0] = avx_module.vector
-    table[1203].form[0][1] = avx_module.vector
-    table[1203].form[0][2] = avx_module.vector
-    table[1203].form[0][3] = avx_module.vector
-    table[1203].form[1][0] = avx_module.vector
-    table[1203].form[1][1] = avx_module.vector
-    table[1203].form[1][2] = avx_module.vector
-    table[1203].form[1][3] = avx_module.vector
-    table[1204].form[0][0] = avx_module.vector
-    table[1204].form[0][1] = avx_module.vector
-    table[1204].form[0][2] = avx_module.vector
-    table[1204].form[0][3] = avx_module.vector
-    table[1204].form[1][0] = avx_module.vector
-    table[1204].form[1][1] = avx_module.vector
-    table[1204].form[1][2] = avx_module.vector
-    table[1204].form[1][3] = avx_module.vector
-    table[1205].form[0][0] = avx_module.vector
-    table[1205].form[0][1] = avx_module.vector
-    table[1205].form[0][2] = avx_module.vector
-    table[1205].form[0][3] = avx_module.vector
-    table[1205].form[1][0] = avx_module.vector
-    table[1205].form[1][1] = avx_module.vector
-    table[1205].form[1][2] = avx_module.vector
-    table[1205].form[1][3] = avx_module.vector
-    table[1206].form[0][0] = avx_module.vector
-    table[1206].form[0][1] = avx_module.vector
-    table[1206].form[0][2] = avx_module.vector
-    table[1206].form[0][3] = avx_module.vector
-    table[1206].form[1][0] = avx_module.vector
-    table[1206].form[1][1] = avx_module.vector
-    table[1206].form[1][2] = avx_module.vector
-    table[1206].form[1][3] = avx_module.vector
-    table[1207].form[0][0] = avx_module.vector
-    table[1207].form[0][1] = avx_module.vector
-    table[1207].form[0][2] = avx_module.vector
-    table[1207].form[0][3] = avx_module.vector
-    table[1207].form[1][0] = avx_module.vector
-    table[1207].form[1][1] = avx_module.vector
-    table[1207].form[1][2] = avx_module.vector
-    table[1207].form[1][3] = avx_module.vector
-    table[1208].form[0][0] = avx_module.vector
-    table[1208].form[0][1] = avx_module.vector
-    table[1208].form[0][2] = avx_module.vector
-    table[1208].form[0][3] = avx_module.vector
-    table[1208].form[1][0] = avx_module.vector
-    table[1208].form[1][1] = avx_module.vector
-    table[1208].form[1][2] = avx_module.vector
-    table[1208].form[1][3] = avx_module.vector
-    table[1209].form[0][0] = avx_module.vector
-    table[1209].form[0][1] = avx_module.vector
-    table[1209].form[0][2] = avx_module.vector
-    table[1209].form[0][3] = avx_module.vector
-    table[1209].form[1][0] = avx_module.vector
-    table[1209].form[1][1] = avx_module.vector
-    table[1209].form[1][2] = avx_module.vector
-    table[1209].form[1][3] = avx_module.vector
-    table[1210].form[0][0] = avx_module.vector
-    table[1210].form[0][1] = avx_module.vector
-    table[1210].form[0][2] = avx_module.vector
-    table[1210].form[0][3] = avx_module.vector
-    table[1210].form[1][0] = avx_module.vector
-    table[1210].form[1][1] = avx_module.vector
-    table[1210].form[1][2] = avx_module.vector
-    table[1210].form[1][3] = avx_module.vector
-    table[1211].form[0][0] = avx_module.vector
-    table[1211].form[0][1] = avx_module.vector
-    table[1211].form[0][2] = avx_module.vector
-    table[1211].form[0][3] = avx_module.vector
-    table[1211].form[1][0] = avx_module.vector
-    table[1211].form[1][1] = avx_module.vector
-    table[1211].form[1][2] = avx_module.vector
-    table[1211].form[1][3] = avx_module.vector
-    table[1212].form[0][0] = avx_module.vector
-    table[1212].form[0][1] = avx_module.vector
-    table[1212].form[0][2] = avx_module.vector
-    table[1212].form[0][3] = avx_module.vector
-    table[1212].form[1][0] = avx_module.vector
-    table[1212].form[1][1] = avx_module.vector
-    table[1212].form[1][2] = avx_module.vector
-    table[1212].form[1][3] = avx_module.vector
-    table[1213].form[0][0] = avx_module.vector
-    table[1213].form[0][1] = avx_module.vector
-    table[1213].form[0][2] = avx_module.vector
-    table[1213].form[0][3] = avx_module.vector
-    table[1213].form[1][0] = avx_module.vector
-    table[1213].form[1][1] = avx_module.vector
-    table[1213].form[1][2] = avx_module.vector
-    table[1213].form[1][3] = avx_module.vector
-    table[1214].form[0][0] = avx_module.vector
-    table[1214].form[0][1] = avx_module.vector
-    table[1214].form[0][2] = avx_module.vector
-    table[1214].form[0][3] = avx_module.vector
-    table[1214].form[1][0] = avx_module.vector
-    table[1214].form[1][1] = avx_module.vector
-    table[1214].form[1][2] = avx_module.vector
-    table[1214].form[1][3] = avx_module.vector
-    table[1215].form[0][0] = avx_module.vector
-    table[1215].form[0][1] = avx_module.vector
-    table[1215].form[0][2] = avx_module.vector
-    table[1215].form[0][3] = avx_module.vector
-    table[1215].form[1][0] = avx_module.vector
-    table[1215].form[1][1] = avx_module.vector
-    table[1215].form[1][2] = avx_module.vector
-    table[1215].form[1][3] = avx_module.vector
-    table[1216].form[0][0] = avx_module.vector
-    table[1216].form[0][1] = avx_module.vector
-    table[1216].form[0][2] = avx_module.vector
-    table[1216].form[0][3] = avx_module.vector
-    table[1216].form[1][0] = avx_module.vector
-    table[1216].form[1][1] = avx_module.vector
-    table[1216].form[1][2] = avx_module.vector
-    table[1216].form[1][3] = avx_module.vector
-    table[1217].form[0][0] = avx_module.vector
-    table[1217].form[0][1] = avx_module.vector
-    table[1217].form[0][2] = avx_module.vector
-    table[1217].form[0][3] = avx_module.vector
-    table[1217].form[1][0] = avx_module.vector
-    table[1217].form[1][1] = avx_module.vector
-    table[1217].form[1][2] = avx_module.vector
-    table[1217].form[1][3] = avx_module.vector
-    table[1218].form[0][0] = avx_module.vector
-    table[1218].form[0][1] = avx_module.vector
-    table[1218].form[0][2] = avx_module.vector
-    table[1218].form[0][3] = avx_module.vector
-    table[1218].form[1][0] = avx_module.vector
-    table[1218].form[1][1] = avx_module.vector
-    table[1218].form[1][2] = avx_module.vector
-    table[1218].form[1][3] = avx_module.vector
-    table[1219].form[0][0] = avx_module.vector
-    table[1219].form[0][1] = avx_module.vector
-
-
-@cython.cfunc
-@cython.exceptval(check=False)
-def fill_20(table: HandlerSetP) -> cython.void:
-    table[1219].form[0][2] = avx_module.vector
-    table[1219].form[0][3] = avx_module.vector
-    table[1219].form[1][0] = avx_module.vector
-    table[1219].form[1][1] = avx_module.vector
-    table[1219].form[1][2] = avx_module.vector
-    table[1219].form[1][3] = avx_module.vector
-    table[1220].form[0][0] = avx_module.vector
-    table[1220].form[0][1] = avx_module.vector
-    table[1220].form[0][2] = avx_module.vector
-    table[1220].form[0][3] = avx_module.vector
-    table[1220].form[1][0] = avx_module.vector
-    table[1220].form[1][1] = avx_module.vector
-    table[1220].form[1][2] = avx_module.vector
-    table[1220].form[1][3] = avx_module.vector
-    table[1221].form[0][0] = avx_module.vector
-    table[1221].form[0][1] = avx_module.vector
-    table[1221].form[0][2] = avx_module.vector
-    table[1221].form[0][3] = avx_module.vector
-    table[1221].form[1][0] = avx_module.vector
-    table[1221].form[1][1] = avx_module.vector
-    table[1221].form[1][2] = avx_module.vector
-    table[1221].form[1][3] = avx_module.vector
-    table[1222].form[0][0] = avx_module.vector
-    table[1222].form[0][1] = avx_module.vector
-    table[1222].form[0][2] = avx_module.vector
-    table[1222].form[0][3] = avx_module.vector
-    table[1222].form[1][0] = avx_module.vector
-    table[1222].form[1][1] = avx_module.vector
-    table[1222].form[1][2] = avx_module.vector
-    table[1222].form[1][3] = avx_module.vector
-    table[1223].form[0][0] = avx_module.vector
-    table[1223].form[0][1] = avx_module.vector
-    table[1223].form[0][2] = avx_module.vector
-    table[1223].form[0][3] = avx_module.vector
-    table[1223].form[1][0] = avx_module.vector
-    table[1223].form[1][1] = avx_module.vector
-    table[1223].form[1][2] = avx_module.vector
-    table[1223].form[1][3] = avx_module.vector
-    table[1224].form[0][0] = avx_module.vector
-    table[1224].form[0][1] = avx_module.vector
-    table[1224].form[0][2] = avx_module.vector
-    table[1224].form[0][3] = avx_module.vector
-    table[1224].form[1][0] = avx_module.vector
-    table[1224].form[1][1] = avx_module.vector
-    table[1224].form[1][2] = avx_module.vector
-    table[1224].form[1][3] = avx_module.vector
-    table[1225].form[0][0] = avx_module.vector
-    table[1225].form[0][1] = avx_module.vector
-    table[1225].form[0][2] = avx_module.vector
-    table[1225].form[0][3] = avx_module.vector
-    table[1225].form[1][0] = avx_module.vector
-    table[1225].form[1][1] = avx_module.vector
-    table[1225].form[1][2] = avx_module.vector
-    table[1225].form[1][3] = avx_module.vector
-    table[1226].form[0][0] = avx_module.vector
-    table[1226].form[0][1] = avx_module.vector
-    table[1226].form[0][2] = avx_module.vector
-    table[1226].form[0][3] = avx_module.vector
-    table[1226].form[1][0] = avx_module.vector
-    table[1226].form[1][1] = avx_module.vector
-    table[1226].form[1][2] = avx_module.vector
-    table[1226].form[1][3] = avx_module.vector
-    table[1227].form[0][0] = avx_module.vector
-    table[1227].form[0][1] = avx_module.vector
-    table[1227].form[0][2] = avx_module.vector
-    table[1227].form[0][3] = avx_module.vector
-    table[1227].form[1][0] = avx_module.vector
-    table[1227].form[1][1] = avx_module.vector
-    table[1227].form[1][2] = avx_module.vector
-    table[1227].form[1][3] = avx_module.vector
-    table[1228].form[0][0] = avx_module.vector
-    table[1228].form[0][1] = avx_module.vector
-    table[1228].form[0][2] = avx_module.vector
-    table[1228].form[0][3] = avx_module.vector
-    table[1228].form[1][0] = avx_module.vector
-    table[1228].form[1][1] = avx_module.vector
-    table[1228].form[1][2] = avx_module.vector
-    table[1228].form[1][3] = avx_module.vector
-    table[1229].form[0][0] = avx_module.vector
-    table[1229].form[0][1] = avx_module.vector
-    table[1229].form[0][2] = avx_module.vector
-    table[1229].form[0][3] = avx_module.vector
-    table[1229].form[1][0] = avx_module.vector
-    table[1229].form[1][1] = avx_module.vector
-    table[1229].form[1][2] = avx_module.vector
-    table[1229].form[1][3] = avx_module.vector
-    table[1230].form[0][0] = avx_module.vector
-    table[1230].form[0][1] = avx_module.vector
-    table[1230].form[0][2] = avx_module.vector
-    table[1230].form[0][3] = avx_module.vector
-    table[1230].form[1][0] = avx_module.vector
-    table[1230].form[1][1] = avx_module.vector
-    table[1230].form[1][2] = avx_module.vector
-    table[1230].form[1][3] = avx_module.vector
-    table[1231].form[0][0] = avx_module.vector
-    table[1231].form[0][1] = avx_module.vector
-    table[1231].form[0][2] = avx_module.vector
-    table[1231].form[0][3] = avx_module.vector
-    table[1231].form[1][0] = avx_module.vector
-    table[1231].form[1][1] = avx_module.vector
-    table[1231].form[1][2] = avx_module.vector
-    table[1231].form[1][3] = avx_module.vector
-    table[1232].form[0][0] = avx_module.vector
-    table[1232].form[0][1] = avx_module.vector
-    table[1232].form[0][2] = avx_module.vector
-    table[1232].form[0][3] = avx_module.vector
-    table[1232].form[1][0] = avx_module.vector
-    table[1232].form[1][1] = avx_module.vector
-    table[1232].form[1][2] = avx_module.vector
-    table[1232].form[1][3] = avx_module.vector
-    table[1233].form[0][0] = avx_module.vector
-    table[1233].form[0][1] = avx_module.vector
-    table[1233].form[0][2] = avx_module.vector
-    table[1233].form[0][3] = avx_module.vector
-    table[1233].form[1][0] = avx_module.vector
-    table[1233].form[1][1] = avx_module.vector
-    table[1233].form[1][2] = avx_module.vector
-    table[1233].form[1][3] = avx_module.vector
-    table[1234].form[0][0] = avx_module.vector
-    table[1234].form[0][1] = avx_module.vector
-    table[1234].form[0][2] = avx_module.vector
-    table[1234].form[0][3] = avx_module.vector
-    table[1234].form[1][0] = avx_module.vector
-    table[1234].form[1][1] = avx_module.vector
-    table[1234].form[1][2] = avx_module.vector
-    table[1234].form[1][3] = avx_module.vector
-    table[1235].form[0][0] = avx_module.vector
-    table[1235].form[0][1] = avx_module.vector
-    table[1235].form[0][2] = avx_module.vector
-    table[1235].form[0][3] = avx_module.vector
-    table[1235].form[1][0] = avx_module.vector
-    table[1235].form[1][1] = avx_module.vector
-    table[1235].form[1][2] = avx_module.vector
-    table[1235].form[1][3] = avx_module.vector
-    table[1236].form[0][0] = avx_module.vector
-    table[1236].form[0][1] = avx_module.vector
-    table[1236].form[0][2] = avx_module.vector
-    table[1236].form[0][3] = avx_module.vector
-    table[1236].form[1][0] = avx_module.vector
-    table[1236].form[1][1] = avx_module.vector
-    table[1236].form[1][2] = avx_module.vector
-    table[1236].form[1][3] = avx_module.vector
-    table[1237].form[0][0] = avx_module.vector
-    table[1237].form[0][1] = avx_module.vector
-    table[1237].form[0][2] = avx_module.vector
-    table[1237].form[0][3] = avx_module.vector
-    table[1237].form[1][0] = avx_module.vector
-    table[1237].form[1][1] = avx_module.vector
-    table[1237].form[1][2] = avx_module.vector
-    table[1237].form[1][3] = avx_module.vector
-    table[1238].form[0][0] = avx_module.vector
-    table[1238].form[0][1] = avx_module.vector
-    table[1238].form[0][2] = avx_module.vector
-    table[1238].form[0][3] = avx_module.vector
-    table[1238].form[1][0] = avx_module.vector
-    table[1238].form[1][1] = avx_module.vector
-    table[1238].form[1][2] = avx_module.vector
-    table[1238].form[1][3] = avx_module.vector
-    table[1239].form[0][0] = avx_module.vector
-    table[1239].form[0][1] = avx_module.vector
-    table[1239].form[0][2] = avx_module.vector
-    table[1239].form[0][3] = avx_module.vector
-    table[1239].form[1][0] = avx_module.vector
-    table[1239].form[1][1] = avx_module.vector
-    table[1239].form[1][2] = avx_module.vector
-    table[1239].form[1][3] = avx_module.vector
-    table[1240].form[0][0] = avx_module.vector
-    table[1240].form[0][1] = avx_module.vector
-    table[1240].form[0][2] = avx_module.vector
-    table[1240].form[0][3] = avx_module.vector
-    table[1240].form[1][0] = avx_module.vector
-    table[1240].form[1][1] = avx_module.vector
-    table[1240].form[1][2] = avx_module.vector
-    table[1240].form[1][3] = avx_module.vector
-    table[1241].form[0][0] = avx_module.vector
-    table[1241].form[0][1] = avx_module.vector
-    table[1241].form[0][2] = avx_module.vector
-    table[1241].form[0][3] = avx_module.vector
-    table[1241].form[1][0] = avx_module.vector
-    table[1241].form[1][1] = avx_module.vector
-    table[1241].form[1][2] = avx_module.vector
-    table[1241].form[1][3] = avx_module.vector
-    table[1242].form[0][0] = avx_module.vector
-    table[1242].form[0][1] = avx_module.vector
-    table[1242].form[0][2] = avx_module.vector
-    table[1242].form[0][3] = avx_module.vector
-    table[1242].form[1][0] = avx_module.vector
-    table[1242].form[1][1] = avx_module.vector
-    table[1242].form[1][2] = avx_module.vector
-    table[1242].form[1][3] = avx_module.vector
-    table[1243].form[0][0] = avx_module.vector
-    table[1243].form[0][1] = avx_module.vector
-    table[1243].form[0][2] = avx_module.vector
-    table[1243].form[0][3] = avx_module.vector
-    table[1243].form[1][0] = avx_module.vector
-    table[1243].form[1][1] = avx_module.vector
-    table[1243].form[1][2] = avx_module.vector
-    table[1243].form[1][3] = avx_module.vector
-    table[1244].form[0][0] = avx_module.vector
-    table[1244].form[0][1] = avx_module.vector
-    table[1244].form[0][2] = avx_module.vector
-    table[1244].form[0][3] = avx_module.vector
-    table[1244].form[1][0] = avx_module.vector
-    table[1244].form[1][1] = avx_module.vector
-    table[1244].form[1][2] = avx_module.vector
-    table[1244].form[1][3] = avx_module.vector
-    table[1245].form[0][0] = avx_module.vector
-    table[1245].form[0][1] = avx_module.vector
-    table[1245].form[0][2] = avx_module.vector
-    table[1245].form[0][3] = avx_module.vector
-    table[1245].form[1][0] = avx_module.vector
-    table[1245].form[1][1] = avx_module.vector
-    table[1245].form[1][2] = avx_module.vector
-    table[1245].form[1][3] = avx_module.vector
-    table[1246].form[0][0] = avx_module.vector
-    table[1246].form[0][1] = avx_module.vector
-    table[1246].form[0][2] = avx_module.vector
-    table[1246].form[0][3] = avx_module.vector
-    table[1246].form[1][0] = avx_module.vector
-    table[1246].form[1][1] = avx_module.vector
-    table[1246].form[1][2] = avx_module.vector
-    table[1246].form[1][3] = avx_module.vector
-    table[1247].form[0][0] = avx_module.vector
-    table[1247].form[0][1] = avx_module.vector
-    table[1247].form[0][2] = avx_module.vector
-    table[1247].form[0][3] = avx_module.vector
-    table[1247].form[1][0] = avx_module.vector
-    table[1247].form[1][1] = avx_module.vector
-    table[1247].form[1][2] = avx_module.vector
-    table[1247].form[1][3] = avx_module.vector
-    table[1248].form[0][0] = avx_module.vector
-    table[1248].form[0][1] = avx_module.vector
-    table[1248].form[0][2] = avx_module.vector
-    table[1248].form[0][3] = avx_module.vector
-    table[1248].form[1][0] = avx_module.vector
-    table[1248].form[1][1] = avx_module.vector
-    table[1248].form[1][2] = avx_module.vector
-    table[1248].form[1][3] = avx_module.vector
-    table[1249].form[0][0] = avx_module.vector
-    table[1249].form[0][1] = avx_module.vector
-    table[1249].form[0][2] = avx_module.vector
-    table[1249].form[0][3] = avx_module.vector
-    table[1250].form[0][0] = avx_module.vector
-    table[1250].form[0][1] = avx_module.vector
-    table[1250].form[0][2] = avx_module.vector
-    table[1250].form[0][3] = avx_module.vector
-    table[1251].form[0][0] = avx_module.vector
-    table[1251].form[0][1] = avx_module.vector
-    table[1251].form[0][2] = avx_module.vector
-    table[1251].form[0][3] = avx_module.vector
-    table[1251].form[1][0] = avx_module.vector
-    table[1251].form[1][1] = avx_module.vector
-    table[1251].form[1][2] = avx_module.vector
-    table[1251].form[1][3] = avx_module.vector
-    table[1252].form[0][0] = avx_module.vector
-    table[1252].form[0][1] = avx_module.vector
-    table[1252].form[0][2] = avx_module.vector
-    table[1252].form[0][3] = avx_module.vector
-    table[1253].form[0][0] = avx_module.vector
-    table[1253].form[0][1] = avx_module.vector
-    table[1253].form[0][2] = avx_module.vector
-    table[1253].form[0][3] = avx_module.vector
-    table[1254].form[0][0] = avx_module.vector
-    table[1254].form[0][1] = avx_module.vector
-    table[1254].form[0][2] = avx_module.vector
-    table[1254].form[0][3] = avx_module.vector
-    table[1254].form[1][0] = avx_module.vector
-    table[1254].form[1][1] = avx_module.vector
-    table[1254].form[1][2] = avx_module.vector
-    table[1254].form[1][3] = avx_module.vector
-    table[1255].form[0][0] = avx_module.vector
-    table[1255].form[0][1] = avx_module.vector
-    table[1255].form[0][2] = avx_module.vector
-    table[1255].form[0][3] = avx_module.vector
-    table[1255].form[1][0] = avx_module.vector
-    table[1255].form[1][1] = avx_module.vector
-    table[1255].form[1][2] = avx_module.vector
-    table[1255].form[1][3] = avx_module.vector
-    table[1256].form[0][0] = avx_module.vector
-    table[1256].form[0][1] = avx_module.vector
-    table[1256].form[0][2] = avx_module.vector
-    table[1256].form[0][3] = avx_module.vector
-    table[1256].form[1][0] = avx_module.vector
-    table[1256].form[1][1] = avx_module.vector
-    table[1256].form[1][2] = avx_module.vector
-    table[1256].form[1][3] = avx_module.vector
-    table[1257].form[0][0] = avx_module.vector
-    table[1257].form[0][1] = avx_module.vector
-    table[1257].form[0][2] = avx_module.vector
-    table[1257].form[0][3] = avx_module.vector
-    table[1257].form[1][0] = avx_module.vector
-    table[1257].form[1][1] = avx_module.vector
-    table[1257].form[1][2] = avx_module.vector
-    table[1257].form[1][3] = avx_module.vector
-    table[1258].form[0][0] = avx_module.vector
-    table[1258].form[0][1] = avx_module.vector
-    table[1258].form[0][2] = avx_module.vector
-    table[1258].form[0][3] = avx_module.vector
-    table[1258].form[1][0] = avx_module.vector
-    table[1258].form[1][1] = avx_module.vector
-    table[1258].form[1][2] = avx_module.vector
-    table[1258].form[1][3] = avx_module.vector
-    table[1259].form[0][0] = avx_module.vector
-    table[1259].form[0][1] = avx_module.vector
-    table[1259].form[0][2] = avx_module.vector
-    table[1259].form[0][3] = avx_module.vector
-    table[1259].form[1][0] = avx_module.vector
-    table[1259].form[1][1] = avx_module.vector
-    table[1259].form[1][2] = avx_module.vector
-    table[1259].form[1][3] = avx_module.vector
-    table[1260].form[0][0] = avx_module.vector
-    table[1260].form[0][1] = avx_module.vector
-    table[1260].form[0][2] = avx_module.vector
-    table[1260].form[0][3] = avx_module.vector
-    table[1260].form[1][0] = avx_module.vector
-    table[1260].form[1][1] = avx_module.vector
-    table[1260].form[1][2] = avx_module.vector
-    table[1260].form[1][3] = avx_module.vector
-    table[1261].form[0][0] = avx_module.vector
-    table[1261].form[0][1] = avx_module.vector
-    table[1261].form[0][2] = avx_module.vector
-    table[1261].form[0][3] = avx_module.vector
-    table[1261].form[1][0] = avx_module.vector
-    table[1261].form[1][1] = avx_module.vector
-    table[1261].form[1][2] = avx_module.vector
-    table[1261].form[1][3] = avx_module.vector
-    table[1262].form[0][0] = avx_module.vector
-    table[1262].form[0][1] = avx_module.vector
-    table[1262].form[0][2] = avx_module.vector
-    table[1262].form[0][3] = avx_module.vector
-    table[1262].form[1][0] = avx_module.vector
-    table[1262].form[1][1] = avx_module.vector
-    table[1262].form[1][2] = avx_module.vector
-    table[1262].form[1][3] = avx_module.vector
-    table[1263].form[0][0] = avx_module.vector
-    table[1263].form[0][1] = avx_module.vector
-    table[1263].form[0][2] = avx_module.vector
-    table[1263].form[0][3] = avx_module.vector
-    table[1263].form[1][0] = avx_module.vector
-    table[1263].form[1][1] = avx_module.vector
-    table[1263].form[1][2] = avx_module.vector
-    table[1263].form[1][3] = avx_module.vector
-    table[1264].form[0][0] = avx_module.vector
-    table[1264].form[0][1] = avx_module.vector
-    table[1264].form[0][2] = avx_module.vector
-    table[1264].form[0][3] = avx_module.vector
-    table[1264].form[1][0] = avx_module.vector
-    table[1264].form[1][1] = avx_module.vector
-    table[1264].form[1][2] = avx_module.vector
-    table[1264].form[1][3] = avx_module.vector
-    table[1265].form[0][0] = avx_module.vector
-    table[1265].form[0][1] = avx_module.vector
-    table[1265].form[0][2] = avx_module.vector
-    table[1265].form[0][3] = avx_module.vector
-    table[1265].form[1][0] = avx_module.vector
-    table[1265].form[1][1] = avx_module.vector
-    table[1265].form[1][2] = avx_module.vector
-    table[1265].form[1][3] = avx_module.vector
-    table[1266].form[0][0] = avx_module.vector
-    table[1266].form[0][1] = avx_module.vector
-    table[1266].form[0][2] = avx_module.vector
-    table[1266].form[0][3] = avx_module.vector
-    table[1266].form[1][0] = avx_module.vector
-    table[1266].form[1][1] = avx_module.vector
-    table[1266].form[1][2] = avx_module.vector
-    table[1266].form[1][3] = avx_module.vector
-    table[1267].form[0][0] = avx_module.vector
-    table[1267].form[0][1] = avx_module.vector
-    table[1267].form[0][2] = avx_module.vector
-    table[1267].form[0][3] = avx_module.vector
-    table[1267].form[1][0] = avx_module.vector
-    table[1267].form[1][1] = avx_module.vector
-    table[1267].form[1][2] = avx_module.vector
-    table[1267].form[1][3] = avx_module.vector
-    table[1268].form[0][0] = avx_module.vector
-    table[1268].form[0][1] = avx_module.vector
-    table[1268].form[0][2] = avx_module.vector
-    table[1268].form[0][3] = avx_module.vector
-    table[1269].form[0][0] = avx_module.vector
-    table[1269].form[0][1] = avx_module.vector
-    table[1269].form[0][2] = avx_module.vector
-    table[1269].form[0][3] = avx_module.vector
-    table[1270].form[0][0] = avx_module.vector
-    table[1270].form[0][1] = avx_module.vector
-    table[1270].form[0][2] = avx_module.vector
-    table[1270].form[0][3] = avx_module.vector
-    table[1270].form[1][0] = avx_module.vector
-    table[1270].form[1][1] = avx_module.vector
-    table[1270].form[1][2] = avx_module.vector
-    table[1270].form[1][3] = avx_module.vector
-    table[1271].form[0][0] = avx_module.vector
-    table[1271].form[0][1] = avx_module.vector
-    table[1271].form[0][2] = avx_module.vector
-    table[1271].form[0][3] = avx_module.vector
-    table[1271].form[1][0] = avx_module.vector
-    table[1271].form[1][1] = avx_module.vector
-    table[1271].form[1][2] = avx_module.vector
-    table[1271].form[1][3] = avx_module.vector
-    table[1272].form[0][0] = avx_module.vector
-    table[1272].form[0][1] = avx_module.vector
-
-
-@cython.cfunc
-@cython.exceptval(check=False)
-def fill_21(table: HandlerSetP) -> cython.void:
-    table[1272].form[0][2] = avx_module.vector
-    table[1272].form[0][3] = avx_module.vector
-    table[1273].form[0][0] = avx_module.vector
-    table[1273].form[0][1] = avx_module.vector
-    table[1273].form[0][2] = avx_module.vector
-    table[1273].form[0][3] = avx_module.vector
-    table[1274].form[0][0] = avx_module.vector
-    table[1274].form[0][1] = avx_module.vector
-    table[1274].form[0][2] = avx_module.vector
-    table[1274].form[0][3] = avx_module.vector
-    table[1274].form[1][0] = avx_module.vector
-    table[1274].form[1][1] = avx_module.vector
-    table[1274].form[1][2] = avx_module.vector
-    table[1274].form[1][3] = avx_module.vector
-    table[1275].form[0][0] = avx_module.vector
-    table[1275].form[0][1] = avx_module.vector
-    table[1275].form[0][2] = avx_module.vector
-    table[1275].form[0][3] = avx_module.vector
-    table[1275].form[1][0] = avx_module.vector
-    table[1275].form[1][1] = avx_module.vector
-    table[1275].form[1][2] = avx_module.vector
-    table[1275].form[1][3] = avx_module.vector
-    table[1276].form[0][0] = avx_module.vector
-    table[1276].form[0][1] = avx_module.vector
-    table[1276].form[0][2] = avx_module.vector
-    table[1276].form[0][3] = avx_module.vector
-    table[1276].form[1][0] = avx_module.vector
-    table[1276].form[1][1] = avx_module.vector
-    table[1276].form[1][2] = avx_module.vector
-    table[1276].form[1][3] = avx_module.vector
-    table[1277].form[0][0] = avx_module.vector
-    table[1277].form[0][1] = avx_module.vector
-    table[1277].form[0][2] = avx_module.vector
-    table[1277].form[0][3] = avx_module.vector
-    table[1277].form[1][0] = avx_module.vector
-    table[1277].form[1][1] = avx_module.vector
-    table[1277].form[1][2] = avx_module.vector
-    table[1277].form[1][3] = avx_module.vector
-    table[1278].form[0][0] = avx_module.vector
-    table[1278].form[0][1] = avx_module.vector
-    table[1278].form[0][2] = avx_module.vector
-    table[1278].form[0][3] = avx_module.vector
-    table[1278].form[1][0] = avx_module.vector
-    table[1278].form[1][1] = avx_module.vector
-    table[1278].form[1][2] = avx_module.vector
-    table[1278].form[1][3] = avx_module.vector
-    table[1279].form[0][0] = avx_module.vector
-    table[1279].form[0][1] = avx_module.vector
-    table[1279].form[0][2] = avx_module.vector
-    table[1279].form[0][3] = avx_module.vector
-    table[1279].form[1][0] = avx_module.vector
-    table[1279].form[1][1] = avx_module.vector
-    table[1279].form[1][2] = avx_module.vector
-    table[1279].form[1][3] = avx_module.vector
-    table[1280].form[0][0] = avx_module.vector
-    table[1280].form[0][1] = avx_module.vector
-    table[1280].form[0][2] = avx_module.vector
-    table[1280].form[0][3] = avx_module.vector
-    table[1280].form[1][0] = avx_module.vector
-    table[1280].form[1][1] = avx_module.vector
-    table[1280].form[1][2] = avx_module.vector
-    table[1280].form[1][3] = avx_module.vector
-    table[1281].form[0][0] = avx_module.vector
-    table[1281].form[0][1] = avx_module.vector
-    table[1281].form[0][2] = avx_module.vector
-    table[1281].form[0][3] = avx_module.vector
-    table[1281].form[1][0] = avx_module.vector
-    table[1281].form[1][1] = avx_module.vector
-    table[1281].form[1][2] = avx_module.vector
-    table[1281].form[1][3] = avx_module.vector
-    table[1282].form[0][0] = avx_module.vector
-    table[1282].form[0][1] = avx_module.vector
-    table[1282].form[0][2] = avx_module.vector
-    table[1282].form[0][3] = avx_module.vector
-    table[1282].form[1][0] = avx_module.vector
-    table[1282].form[1][1] = avx_module.vector
-    table[1282].form[1][2] = avx_module.vector
-    table[1282].form[1][3] = avx_module.vector
-    table[1283].form[0][0] = avx_module.vector
-    table[1283].form[0][1] = avx_module.vector
-    table[1283].form[0][2] = avx_module.vector
-    table[1283].form[0][3] = avx_module.vector
-    table[1283].form[1][0] = avx_module.vector
-    table[1283].form[1][1] = avx_module.vector
-    table[1283].form[1][2] = avx_module.vector
-    table[1283].form[1][3] = avx_module.vector
-    table[1284].form[0][0] = avx_module.vector
-    table[1284].form[0][1] = avx_module.vector
-    table[1284].form[0][2] = avx_module.vector
-    table[1284].form[0][3] = avx_module.vector
-    table[1284].form[1][0] = avx_module.vector
-    table[1284].form[1][1] = avx_module.vector
-    table[1284].form[1][2] = avx_module.vector
-    table[1284].form[1][3] = avx_module.vector
-    table[1285].form[0][0] = avx_module.vector
-    table[1285].form[0][1] = avx_module.vector
-    table[1285].form[0][2] = avx_module.vector
-    table[1285].form[0][3] = avx_module.vector
-    table[1285].form[1][0] = avx_module.vector
-    table[1285].form[1][1] = avx_module.vector
-    table[1285].form[1][2] = avx_module.vector
-    table[1285].form[1][3] = avx_module.vector
-    table[1286].form[0][0] = avx_module.vector
-    table[1286].form[0][1] = avx_module.vector
-    table[1286].form[0][2] = avx_module.vector
-    table[1286].form[0][3] = avx_module.vector
-    table[1286].form[1][0] = avx_module.vector
-    table[1286].form[1][1] = avx_module.vector
-    table[1286].form[1][2] = avx_module.vector
-    table[1286].form[1][3] = avx_module.vector
-    table[1287].form[0][0] = avx_module.vector
-    table[1287].form[0][1] = avx_module.vector
-    table[1287].form[0][2] = avx_module.vector
-    table[1287].form[0][3] = avx_module.vector
-    table[1287].form[1][0] = avx_module.vector
-    table[1287].form[1][1] = avx_module.vector
-    table[1287].form[1][2] = avx_module.vector
-    table[1287].form[1][3] = avx_module.vector
-    table[1288].form[0][0] = avx_module.vector
-    table[1288].form[0][1] = avx_module.vector
-    table[1288].form[0][2] = avx_module.vector
-    table[1288].form[0][3] = avx_module.vector
-    table[1288].form[1][0] = avx_module.vector
-    table[1288].form[1][1] = avx_module.vector
-    table[1288].form[1][2] = avx_module.vector
-    table[1288].form[1][3] = avx_module.vector
-    table[1289].form[0][0] = avx_module.vector
-    table[1289].form[0][1] = avx_module.vector
-    table[1289].form[0][2] = avx_module.vector
-    table[1289].form[0][3] = avx_module.vector
-    table[1289].form[1][0] = avx_module.vector
-    table[1289].form[1][1] = avx_module.vector
-    table[1289].form[1][2] = avx_module.vector
-    table[1289].form[1][3] = avx_module.vector
-    table[1290].form[0][0] = avx_module.vector
-    table[1290].form[0][1] = avx_module.vector
-    table[1290].form[0][2] = avx_module.vector
-    table[1290].form[0][3] = avx_module.vector
-    table[1290].form[1][0] = avx_module.vector
-    table[1290].form[1][1] = avx_module.vector
-    table[1290].form[1][2] = avx_module.vector
-    table[1290].form[1][3] = avx_module.vector
-    table[1291].form[0][0] = avx_module.vector
-    table[1291].form[0][1] = avx_module.vector
-    table[1291].form[0][2] = avx_module.vector
-    table[1291].form[0][3] = avx_module.vector
-    table[1291].form[1][0] = avx_module.vector
-    table[1291].form[1][1] = avx_module.vector
-    table[1291].form[1][2] = avx_module.vector
-    table[1291].form[1][3] = avx_module.vector
-    table[1292].form[0][0] = avx_module.vector
-    table[1292].form[0][1] = avx_module.vector
-    table[1292].form[0][2] = avx_module.vector
-    table[1292].form[0][3] = avx_module.vector
-    table[1292].form[1][0] = avx_module.vector
-    table[1292].form[1][1] = avx_module.vector
-    table[1292].form[1][2] = avx_module.vector
-    table[1292].form[1][3] = avx_module.vector
-    table[1293].form[0][0] = avx_module.vector
-    table[1293].form[0][1] = avx_module.vector
-    table[1293].form[0][2] = avx_module.vector
-    table[1293].form[0][3] = avx_module.vector
-    table[1293].form[1][0] = avx_module.vector
-    table[1293].form[1][1] = avx_module.vector
-    table[1293].form[1][2] = avx_module.vector
-    table[1293].form[1][3] = avx_module.vector
-    table[1294].form[0][0] = avx_module.vector
-    table[1294].form[0][1] = avx_module.vector
-    table[1294].form[0][2] = avx_module.vector
-    table[1294].form[0][3] = avx_module.vector
-    table[1294].form[1][0] = avx_module.vector
-    table[1294].form[1][1] = avx_module.vector
-    table[1294].form[1][2] = avx_module.vector
-    table[1294].form[1][3] = avx_module.vector
-    table[1295].form[0][0] = avx_module.vector
-    table[1295].form[0][1] = avx_module.vector
-    table[1295].form[0][2] = avx_module.vector
-    table[1295].form[0][3] = avx_module.vector
-    table[1295].form[1][0] = avx_module.vector
-    table[1295].form[1][1] = avx_module.vector
-    table[1295].form[1][2] = avx_module.vector
-    table[1295].form[1][3] = avx_module.vector
-    table[1296].form[0][0] = avx_module.vector
-    table[1296].form[0][1] = avx_module.vector
-    table[1296].form[0][2] = avx_module.vector
-    table[1296].form[0][3] = avx_module.vector
-    table[1296].form[1][0] = avx_module.vector
-    table[1296].form[1][1] = avx_module.vector
-    table[1296].form[1][2] = avx_module.vector
-    table[1296].form[1][3] = avx_module.vector
-    table[1297].form[0][0] = avx_module.vector
-    table[1297].form[0][1] = avx_module.vector
-    table[1297].form[0][2] = avx_module.vector
-    table[1297].form[0][3] = avx_module.vector
-    table[1297].form[1][0] = avx_module.vector
-    table[1297].form[1][1] = avx_module.vector
-    table[1297].form[1][2] = avx_module.vector
-    table[1297].form[1][3] = avx_module.vector
-    table[1298].form[0][0] = avx_module.vector
-    table[1298].form[0][1] = avx_module.vector
-    table[1298].form[0][2] = avx_module.vector
-    table[1298].form[0][3] = avx_module.vector
-    table[1298].form[1][0] = avx_module.vector
-    table[1298].form[1][1] = avx_module.vector
-    table[1298].form[1][2] = avx_module.vector
-    table[1298].form[1][3] = avx_module.vector
-    table[1299].form[0][0] = avx_module.vector
-    table[1299].form[0][1] = avx_module.vector
-    table[1299].form[0][2] = avx_module.vector
-    table[1299].form[0][3] = avx_module.vector
-    table[1299].form[1][0] = avx_module.vector
-    table[1299].form[1][1] = avx_module.vector
-    table[1299].form[1][2] = avx_module.vector
-    table[1299].form[1][3] = avx_module.vector
-    table[1300].form[0][0] = avx_module.vector
-    table[1300].form[0][1] = avx_module.vector
-    table[1300].form[0][2] = avx_module.vector
-    table[1300].form[0][3] = avx_module.vector
-    table[1300].form[1][0] = avx_module.vector
-    table[1300].form[1][1] = avx_module.vector
-    table[1300].form[1][2] = avx_module.vector
-    table[1300].form[1][3] = avx_module.vector
-    table[1301].form[0][0] = avx_module.vector
-    table[1301].form[0][1] = avx_module.vector
-    table[1301].form[0][2] = avx_module.vector
-    table[1301].form[0][3] = avx_module.vector
-    table[1301].form[1][0] = avx_module.vector
-    table[1301].form[1][1] = avx_module.vector
-    table[1301].form[1][2] = avx_module.vector
-    table[1301].form[1][3] = avx_module.vector
-    table[1302].form[0][0] = avx_module.vector
-    table[1302].form[0][1] = avx_module.vector
-    table[1302].form[0][2] = avx_module.vector
-    table[1302].form[0][3] = avx_module.vector
-    table[1302].form[1][0] = avx_module.vector
-    table[1302].form[1][1] = avx_module.vector
-    table[1302].form[1][2] = avx_module.vector
-    table[1302].form[1][3] = avx_module.vector
-    table[1303].form[0][0] = avx_module.vector
-    table[1303].form[0][1] = avx_module.vector
-    table[1303].form[0][2] = avx_module.vector
-    table[1303].form[0][3] = avx_module.vector
-    table[1303].form[1][0] = avx_module.vector
-    table[1303].form[1][1] = avx_module.vector
-    table[1303].form[1][2] = avx_module.vector
-    table[1303].form[1][3] = avx_module.vector
-    table[1304].form[0][0] = avx_module.vector
-    table[1304].form[0][1] = avx_module.vector
-    table[1304].form[0][2] = avx_module.vector
-    table[1304].form[0][3] = avx_module.vector
-    table[1304].form[1][0] = avx_module.vector
-    table[1304].form[1][1] = avx_module.vector
-    table[1304].form[1][2] = avx_module.vector
-    table[1304].form[1][3] = avx_module.vector
-    table[1305].form[0][0] = avx_module.vector
-    table[1305].form[0][1] = avx_module.vector
-    table[1305].form[0][2] = avx_module.vector
-    table[1305].form[0][3] = avx_module.vector
-    table[1305].form[1][0] = avx_module.vector
-    table[1305].form[1][1] = avx_module.vector
-    table[1305].form[1][2] = avx_module.vector
-    table[1305].form[1][3] = avx_module.vector
-    table[1306].form[0][0] = avx_module.vector
-    table[1306].form[0][1] = avx_module.vector
-    table[1306].form[0][2] = avx_module.vector
-    table[1306].form[0][3] = avx_module.vector
-    table[1306].form[1][0] = avx_module.vector
-    table[1306].form[1][1] = avx_module.vector
-    table[1306].form[1][2] = avx_module.vector
-    table[1306].form[1][3] = avx_module.vector
-    table[1307].form[0][0] = avx_module.vector
-    table[1307].form[0][1] = avx_module.vector
-    table[1307].form[0][2] = avx_module.vector
-    table[1307].form[0][3] = avx_module.vector
-    table[1307].form[1][0] = avx_module.vector
-    table[1307].form[1][1] = avx_module.vector
-    table[1307].form[1][2] = avx_module.vector
-    table[1307].form[1][3] = avx_module.vector
-    table[1308].form[0][0] = avx_module.vector
-    table[1308].form[0][1] = avx_module.vector
-    table[1308].form[0][2] = avx_module.vector
-    table[1308].form[0][3] = avx_module.vector
-    table[1308].form[1][0] = avx_module.vector
-    table[1308].form[1][1] = avx_module.vector
-    table[1308].form[1][2] = avx_module.vector
-    table[1308].form[1][3] = avx_module.vector
-    table[1309].form[0][0] = avx_module.vector
-    table[1309].form[0][1] = avx_module.vector
-    table[1309].form[0][2] = avx_module.vector
-    table[1309].form[0][3] = avx_module.vector
-    table[1309].form[1][0] = avx_module.vector
-    table[1309].form[1][1] = avx_module.vector
-    table[1309].form[1][2] = avx_module.vector
-    table[1309].form[1][3] = avx_module.vector
-    table[1310].form[0][0] = avx_module.vector
-    table[1310].form[0][1] = avx_module.vector
-    table[1310].form[0][2] = avx_module.vector
-    table[1310].form[0][3] = avx_module.vector
-    table[1310].form[1][0] = avx_module.vector
-    table[1310].form[1][1] = avx_module.vector
-    table[1310].form[1][2] = avx_module.vector
-    table[1310].form[1][3] = avx_module.vector
-    table[1311].form[0][0] = avx_module.vector
-    table[1311].form[0][1] = avx_module.vector
-    table[1311].form[0][2] = avx_module.vector
-    table[1311].form[0][3] = avx_module.vector
-    table[1311].form[1][0] = avx_module.vector
-    table[1311].form[1][1] = avx_module.vector
-    table[1311].form[1][2] = avx_module.vector
-    table[1311].form[1][3] = avx_module.vector
-    table[1312].form[0][0] = avx_module.vector
-    table[1312].form[0][1] = avx_module.vector
-    table[1312].form[0][2] = avx_module.vector
-    table[1312].form[0][3] = avx_module.vector
-    table[1312].form[1][0] = avx_module.vector
-    table[1312].form[1][1] = avx_module.vector
-    table[1312].form[1][2] = avx_module.vector
-    table[1312].form[1][3] = avx_module.vector
-    table[1313].form[0][0] = avx_module.vector
-    table[1313].form[0][1] = avx_module.vector
-    table[1313].form[0][2] = avx_module.vector
-    table[1313].form[0][3] = avx_module.vector
-    table[1313].form[1][0] = avx_module.vector
-    table[1313].form[1][1] = avx_module.vector
-    table[1313].form[1][2] = avx_module.vector
-    table[1313].form[1][3] = avx_module.vector
-    table[1314].form[0][0] = avx_module.vector
-    table[1314].form[0][1] = avx_module.vector
-    table[1314].form[0][2] = avx_module.vector
-    table[1314].form[0][3] = avx_module.vector
-    table[1314].form[1][0] = avx_module.vector
-    table[1314].form[1][1] = avx_module.vector
-    table[1314].form[1][2] = avx_module.vector
-    table[1314].form[1][3] = avx_module.vector
-    table[1315].form[0][0] = avx_module.vector
-    table[1315].form[0][1] = avx_module.vector
-    table[1315].form[0][2] = avx_module.vector
-    table[1315].form[0][3] = avx_module.vector
-    table[1315].form[1][0] = avx_module.vector
-    table[1315].form[1][1] = avx_module.vector
-    table[1315].form[1][2] = avx_module.vector
-    table[1315].form[1][3] = avx_module.vector
-    table[1316].form[0][0] = avx_module.vector
-    table[1316].form[0][1] = avx_module.vector
-    table[1316].form[0][2] = avx_module.vector
-    table[1316].form[0][3] = avx_module.vector
-    table[1316].form[1][0] = avx_module.vector
-    table[1316].form[1][1] = avx_module.vector
-    table[1316].form[1][2] = avx_module.vector
-    table[1316].form[1][3] = avx_module.vector
-    table[1317].form[0][0] = avx_module.vector
-    table[1317].form[0][1] = avx_module.vector
-    table[1317].form[0][2] = avx_module.vector
-    table[1317].form[0][3] = avx_module.vector
-    table[1317].form[1][0] = avx_module.vector
-    table[1317].form[1][1] = avx_module.vector
-    table[1317].form[1][2] = avx_module.vector
-    table[1317].form[1][3] = avx_module.vector
-    table[1318].form[0][0] = avx_module.vector
-    table[1318].form[0][1] = avx_module.vector
-    table[1318].form[0][2] = avx_module.vector
-    table[1318].form[0][3] = avx_module.vector
-    table[1318].form[1][0] = avx_module.vector
-    table[1318].form[1][1] = avx_module.vector
-    table[1318].form[1][2] = avx_module.vector
-    table[1318].form[1][3] = avx_module.vector
-    table[1319].form[0][0] = avx_module.vector
-    table[1319].form[0][1] = avx_module.vector
-    table[1319].form[0][2] = avx_module.vector
-    table[1319].form[0][3] = avx_module.vector
-    table[1319].form[1][0] = avx_module.vector
-    table[1319].form[1][1] = avx_module.vector
-    table[1319].form[1][2] = avx_module.vector
-    table[1319].form[1][3] = avx_module.vector
-    table[1320].form[0][0] = avx_module.vector
-    table[1320].form[0][1] = avx_module.vector
-    table[1320].form[0][2] = avx_module.vector
-    table[1320].form[0][3] = avx_module.vector
-    table[1320].form[1][0] = avx_module.vector
-    table[1320].form[1][1] = avx_module.vector
-    table[1320].form[1][2] = avx_module.vector
-    table[1320].form[1][3] = avx_module.vector
-    table[1321].form[0][0] = avx_module.vector
-    table[1321].form[0][1] = avx_module.vector
-    table[1321].form[0][2] = avx_module.vector
-    table[1321].form[0][3] = avx_module.vector
-    table[1321].form[1][0] = avx_module.vector
-    table[1321].form[1][1] = avx_module.vector
-    table[1321].form[1][2] = avx_module.vector
-    table[1321].form[1][3] = avx_module.vector
-    table[1322].form[0][0] = avx_module.vector
-    table[1322].form[0][1] = avx_module.vector
-    table[1322].form[0][2] = avx_module.vector
-    table[1322].form[0][3] = avx_module.vector
-    table[1322].form[1][0] = avx_module.vector
-    table[1322].form[1][1] = avx_module.vector
-    table[1322].form[1][2] = avx_module.vector
-    table[1322].form[1][3] = avx_module.vector
-    table[1323].form[0][0] = avx_module.vector
-    table[1323].form[0][1] = avx_module.vector
-
-
-@cython.cfunc
-@cython.exceptval(check=False)
-def fill_22(table: HandlerSetP) -> cython.void:
-    table[1323].form[0][2] = avx_module.vector
-    table[1323].form[0][3] = avx_module.vector
-    table[1323].form[1][0] = avx_module.vector
-    table[1323].form[1][1] = avx_module.vector
-    table[1323].form[1][2] = avx_module.vector
-    table[1323].form[1][3] = avx_module.vector
-    table[1324].form[0][0] = avx_module.vector
-    table[1324].form[0][1] = avx_module.vector
-    table[1324].form[0][2] = avx_module.vector
-    table[1324].form[0][3] = avx_module.vector
-    table[1324].form[1][0] = avx_module.vector
-    table[1324].form[1][1] = avx_module.vector
-    table[1324].form[1][2] = avx_module.vector
-    table[1324].form[1][3] = avx_module.vector
-    table[1325].form[0][0] = avx_module.vector
-    table[1325].form[0][1] = avx_module.vector
-    table[1325].form[0][2] = avx_module.vector
-    table[1325].form[0][3] = avx_module.vector
-    table[1325].form[1][0] = avx_module.vector
-    table[1325].form[1][1] = avx_module.vector
-    table[1325].form[1][2] = avx_module.vector
-    table[1325].form[1][3] = avx_module.vector
-    table[1326].form[0][0] = avx_module.vector
-    table[1326].form[0][1] = avx_module.vector
-    table[1326].form[0][2] = avx_module.vector
-    table[1326].form[0][3] = avx_module.vector
-    table[1326].form[1][0] = avx_module.vector
-    table[1326].form[1][1] = avx_module.vector
-    table[1326].form[1][2] = avx_module.vector
-    table[1326].form[1][3] = avx_module.vector
-    table[1327].form[0][0] = avx_module.vector
-    table[1327].form[0][1] = avx_module.vector
-    table[1327].form[0][2] = avx_module.vector
-    table[1327].form[0][3] = avx_module.vector
-    table[1327].form[1][0] = avx_module.vector
-    table[1327].form[1][1] = avx_module.vector
-    table[1327].form[1][2] = avx_module.vector
-    table[1327].form[1][3] = avx_module.vector
-    table[1328].form[0][0] = avx_module.vector
-    table[1328].form[0][1] = avx_module.vector
-    table[1328].form[0][2] = avx_module.vector
-    table[1328].form[0][3] = avx_module.vector
-    table[1328].form[1][0] = avx_module.vector
-    table[1328].form[1][1] = avx_module.vector
-    table[1328].form[1][2] = avx_module.vector
-    table[1328].form[1][3] = avx_module.vector
-    table[1329].form[0][0] = avx_module.vector
-    table[1329].form[0][1] = avx_module.vector
-    table[1329].form[0][2] = avx_module.vector
-    table[1329].form[0][3] = avx_module.vector
-    table[1329].form[1][0] = avx_module.vector
-    table[1329].form[1][1] = avx_module.vector
-    table[1329].form[1][2] = avx_module.vector
-    table[1329].form[1][3] = avx_module.vector
-    table[1330].form[0][0] = avx_module.vector
-    table[1330].form[0][1] = avx_module.vector
-    table[1330].form[0][2] = avx_module.vector
-    table[1330].form[0][3] = avx_module.vector
-    table[1330].form[1][0] = avx_module.vector
-    table[1330].form[1][1] = avx_module.vector
-    table[1330].form[1][2] = avx_module.vector
-    table[1330].form[1][3] = avx_module.vector
-    table[1331].form[0][0] = avx_module.vector
-    table[1331].form[0][1] = avx_module.vector
-    table[1331].form[0][2] = avx_module.vector
-    table[1331].form[0][3] = avx_module.vector
-    table[1331].form[1][0] = avx_module.vector
-    table[1331].form[1][1] = avx_module.vector
-    table[1331].form[1][2] = avx_module.vector
-    table[1331].form[1][3] = avx_module.vector
-    table[1332].form[0][0] = avx_module.vector
-    table[1332].form[0][1] = avx_module.vector
-    table[1332].form[0][2] = avx_module.vector
-    table[1332].form[0][3] = avx_module.vector
-    table[1332].form[1][0] = avx_module.vector
-    table[1332].form[1][1] = avx_module.vector
-    table[1332].form[1][2] = avx_module.vector
-    table[1332].form[1][3] = avx_module.vector
-    table[1333].form[0][0] = avx_module.vector
-    table[1333].form[0][1] = avx_module.vector
-    table[1333].form[0][2] = avx_module.vector
-    table[1333].form[0][3] = avx_module.vector
-    table[1333].form[1][0] = avx_module.vector
-    table[1333].form[1][1] = avx_module.vector
-    table[1333].form[1][2] = avx_module.vector
-    table[1333].form[1][3] = avx_module.vector
-    table[1334].form[0][0] = avx_module.vector
-    table[1334].form[0][1] = avx_module.vector
-    table[1334].form[0][2] = avx_module.vector
-    table[1334].form[0][3] = avx_module.vector
-    table[1335].form[0][0] = avx_module.vector
-    table[1335].form[0][1] = avx_module.vector
-    table[1335].form[0][2] = avx_module.vector
-    table[1335].form[0][3] = avx_module.vector
-    table[1336].form[0][0] = avx_module.vector
-    table[1336].form[0][1] = avx_module.vector
-    table[1336].form[0][2] = avx_module.vector
-    table[1336].form[0][3] = avx_module.vector
-    table[1337].form[0][0] = avx_module.vector
-    table[1337].form[0][1] = avx_module.vector
-    table[1337].form[0][2] = avx_module.vector
-    table[1337].form[0][3] = avx_module.vector
-    table[1338].form[0][0] = avx_module.vector
-    table[1338].form[0][1] = avx_module.vector
-    table[1338].form[0][2] = avx_module.vector
-    table[1338].form[0][3] = avx_module.vector
-    table[1339].form[0][0] = avx_module.vector
-    table[1339].form[0][1] = avx_module.vector
-    table[1339].form[0][2] = avx_module.vector
-    table[1339].form[0][3] = avx_module.vector
-    table[1340].form[0][0] = avx_module.vector
-    table[1340].form[0][1] = avx_module.vector
-    table[1340].form[0][2] = avx_module.vector
-    table[1340].form[0][3] = avx_module.vector
-    table[1341].form[0][0] = avx_module.vector
-    table[1341].form[0][1] = avx_module.vector
-    table[1341].form[0][2] = avx_module.vector
-    table[1341].form[0][3] = avx_module.vector
-    table[1342].form[0][0] = avx_module.vector
-    table[1342].form[0][1] = avx_module.vector
-    table[1342].form[0][2] = avx_module.vector
-    table[1342].form[0][3] = avx_module.vector
-    table[1343].form[0][0] = avx_module.vector
-    table[1343].form[0][1] = avx_module.vector
-    table[1343].form[0][2] = avx_module.vector
-    table[1343].form[0][3] = avx_module.vector
-    table[1344].form[0][0] = avx_module.vector
-    table[1344].form[0][1] = avx_module.vector
-    table[1344].form[0][2] = avx_module.vector
-    table[1344].form[0][3] = avx_module.vector
-    table[1345].form[0][0] = avx_module.vector
-    table[1345].form[0][1] = avx_module.vector
-    table[1345].form[0][2] = avx_module.vector
-    table[1345].form[0][3] = avx_module.vector
-    table[1346].form[0][0] = avx_module.vector
-    table[1346].form[0][1] = avx_module.vector
-    table[1346].form[0][2] = avx_module.vector
-    table[1346].form[0][3] = avx_module.vector
-    table[1347].form[0][0] = avx_module.vector
-    table[1347].form[0][1] = avx_module.vector
-    table[1347].form[0][2] = avx_module.vector
-    table[1347].form[0][3] = avx_module.vector
-    table[1348].form[0][0] = avx_module.vector
-    table[1348].form[0][1] = avx_module.vector
-    table[1348].form[0][2] = avx_module.vector
-    table[1348].form[0][3] = avx_module.vector
-    table[1349].form[0][0] = avx_module.vector
-    table[1349].form[0][1] = avx_module.vector
-    table[1349].form[0][2] = avx_module.vector
-    table[1349].form[0][3] = avx_module.vector
-    table[1350].form[0][0] = avx_module.vector
-    table[1350].form[0][1] = avx_module.vector
-    table[1350].form[0][2] = avx_module.vector
-    table[1350].form[0][3] = avx_module.vector
-    table[1351].form[0][0] = avx_module.vector
-    table[1351].form[0][1] = avx_module.vector
-    table[1351].form[0][2] = avx_module.vector
-    table[1351].form[0][3] = avx_module.vector
-    table[1352].form[0][0] = avx_module.vector
-    table[1352].form[0][1] = avx_module.vector
-    table[1352].form[0][2] = avx_module.vector
-    table[1352].form[0][3] = avx_module.vector
-    table[1353].form[0][0] = avx_module.vector
-    table[1353].form[0][1] = avx_module.vector
-    table[1353].form[0][2] = avx_module.vector
-    table[1353].form[0][3] = avx_module.vector
-    table[1354].form[0][0] = avx_module.vector
-    table[1354].form[0][1] = avx_module.vector
-    table[1354].form[0][2] = avx_module.vector
-    table[1354].form[0][3] = avx_module.vector
-    table[1355].form[0][0] = avx_module.vector
-    table[1355].form[0][1] = avx_module.vector
-    table[1355].form[0][2] = avx_module.vector
-    table[1355].form[0][3] = avx_module.vector
-    table[1356].form[0][0] = avx_module.vector
-    table[1356].form[0][1] = avx_module.vector
-    table[1356].form[0][2] = avx_module.vector
-    table[1356].form[0][3] = avx_module.vector
-    table[1357].form[0][0] = avx_module.vector
-    table[1357].form[0][1] = avx_module.vector
-    table[1357].form[0][2] = avx_module.vector
-    table[1357].form[0][3] = avx_module.vector
-    table[1358].form[0][0] = avx_module.vector
-    table[1358].form[0][1] = avx_module.vector
-    table[1358].form[0][2] = avx_module.vector
-    table[1358].form[0][3] = avx_module.vector
-    table[1359].form[0][0] = avx_module.vector
-    table[1359].form[0][1] = avx_module.vector
-    table[1359].form[0][2] = avx_module.vector
-    table[1359].form[0][3] = avx_module.vector
-    table[1360].form[0][0] = avx_module.vector
-    table[1360].form[0][1] = avx_module.vector
-    table[1360].form[0][2] = avx_module.vector
-    table[1360].form[0][3] = avx_module.vector
-    table[1361].form[0][0] = avx_module.vector
-    table[1361].form[0][1] = avx_module.vector
-    table[1361].form[0][2] = avx_module.vector
-    table[1361].form[0][3] = avx_module.vector
-    table[1362].form[0][0] = avx_module.vector
-    table[1362].form[0][1] = avx_module.vector
-    table[1362].form[0][2] = avx_module.vector
-    table[1362].form[0][3] = avx_module.vector
-    table[1363].form[0][0] = avx_module.vector
-    table[1363].form[0][1] = avx_module.vector
-    table[1363].form[0][2] = avx_module.vector
-    table[1363].form[0][3] = avx_module.vector
-    table[1364].form[0][0] = avx_module.vector
-    table[1364].form[0][1] = avx_module.vector
-    table[1364].form[0][2] = avx_module.vector
-    table[1364].form[0][3] = avx_module.vector
-    table[1365].form[0][0] = avx_module.vector
-    table[1365].form[0][1] = avx_module.vector
-    table[1365].form[0][2] = avx_module.vector
-    table[1365].form[0][3] = avx_module.vector
-    table[1365].form[1][0] = avx_module.vector
-    table[1365].form[1][1] = avx_module.vector
-    table[1365].form[1][2] = avx_module.vector
-    table[1365].form[1][3] = avx_module.vector
-    table[1366].form[0][0] = avx_module.vector
-    table[1366].form[0][1] = avx_module.vector
-    table[1366].form[0][2] = avx_module.vector
-    table[1366].form[0][3] = avx_module.vector
-    table[1366].form[1][0] = avx_module.vector
-    table[1366].form[1][1] = avx_module.vector
-    table[1366].form[1][2] = avx_module.vector
-    table[1366].form[1][3] = avx_module.vector
-    table[1367].form[0][0] = avx_module.vector
-    table[1367].form[0][1] = avx_module.vector
-    table[1367].form[0][2] = avx_module.vector
-    table[1367].form[0][3] = avx_module.vector
-    table[1367].form[1][0] = avx_module.vector
-    table[1367].form[1][1] = avx_module.vector
-    table[1367].form[1][2] = avx_module.vector
-    table[1367].form[1][3] = avx_module.vector
-    table[1368].form[0][0] = avx_module.vector
-    table[1368].form[0][1] = avx_module.vector
-    table[1368].form[0][2] = avx_module.vector
-    table[1368].form[0][3] = avx_module.vector
-    table[1368].form[1][0] = avx_module.vector
-    table[1368].form[1][1] = avx_module.vector
-    table[1368].form[1][2] = avx_module.vector
-    table[1368].form[1][3] = avx_module.vector
-    table[1369].form[1][0] = avx_module.vector
-    table[1369].form[1][1] = avx_module.vector
-    table[1369].form[1][2] = avx_module.vector
-    table[1369].form[1][3] = avx_module.vector
-    table[1370].form[1][0] = avx_module.vector
-    table[1370].form[1][1] = avx_module.vector
-    table[1370].form[1][2] = avx_module.vector
-    table[1370].form[1][3] = avx_module.vector
-    table[1371].form[1][0] = avx_module.vector
-    table[1371].form[1][1] = avx_module.vector
-    table[1371].form[1][2] = avx_module.vector
-    table[1371].form[1][3] = avx_module.vector
-    table[1372].form[1][0] = avx_module.vector
-    table[1372].form[1][1] = avx_module.vector
-    table[1372].form[1][2] = avx_module.vector
-    table[1372].form[1][3] = avx_module.vector
-    table[1373].form[0][0] = avx_module.vector
-    table[1373].form[0][1] = avx_module.vector
-    table[1373].form[0][2] = avx_module.vector
-    table[1373].form[0][3] = avx_module.vector
-    table[1374].form[0][0] = avx_module.vector
-    table[1374].form[0][1] = avx_module.vector
-    table[1374].form[0][2] = avx_module.vector
-    table[1374].form[0][3] = avx_module.vector
-    table[1375].form[0][0] = avx_module.vector
-    table[1375].form[0][1] = avx_module.vector
-    table[1375].form[0][2] = avx_module.vector
-    table[1375].form[0][3] = avx_module.vector
-    table[1376].form[0][0] = avx_module.vector
-    table[1376].form[0][1] = avx_module.vector
-    table[1376].form[0][2] = avx_module.vector
-    table[1376].form[0][3] = avx_module.vector
-    table[1377].form[0][0] = avx_module.vector
-    table[1377].form[0][1] = avx_module.vector
-    table[1377].form[0][2] = avx_module.vector
-    table[1377].form[0][3] = avx_module.vector
-    table[1378].form[0][0] = avx_module.vector
-    table[1378].form[0][1] = avx_module.vector
-    table[1378].form[0][2] = avx_module.vector
-    table[1378].form[0][3] = avx_module.vector
-    table[1379].form[0][0] = avx_module.vector
-    table[1379].form[0][1] = avx_module.vector
-    table[1379].form[0][2] = avx_module.vector
-    table[1379].form[0][3] = avx_module.vector
-    table[1380].form[0][0] = avx_module.vector
-    table[1380].form[0][1] = avx_module.vector
-    table[1380].form[0][2] = avx_module.vector
-    table[1380].form[0][3] = avx_module.vector
-    table[1381].form[0][0] = avx_module.flags
-    table[1381].form[0][1] = avx_module.flags
-    table[1381].form[0][2] = avx_module.flags
-    table[1381].form[0][3] = avx_module.flags
-    table[1382].form[0][0] = avx_module.flags
-    table[1382].form[0][1] = avx_module.flags
-    table[1382].form[0][2] = avx_module.flags
-    table[1382].form[0][3] = avx_module.flags
-    table[1383].form[0][0] = avx_module.flags
-    table[1383].form[0][1] = avx_module.flags
-    table[1383].form[0][2] = avx_module.flags
-    table[1383].form[0][3] = avx_module.flags
-    table[1384].form[0][0] = avx_module.flags
-    table[1384].form[0][1] = avx_module.flags
-    table[1384].form[0][2] = avx_module.flags
-    table[1384].form[0][3] = avx_module.flags
-    table[1385].form[0][0] = avx_module.flags
-    table[1385].form[0][1] = avx_module.flags
-    table[1385].form[0][2] = avx_module.flags
-    table[1385].form[0][3] = avx_module.flags
-    table[1386].form[0][0] = avx_module.flags
-    table[1386].form[0][1] = avx_module.flags
-    table[1386].form[0][2] = avx_module.flags
-    table[1386].form[0][3] = avx_module.flags
-    table[1387].form[0][0] = avx_module.flags
-    table[1387].form[0][1] = avx_module.flags
-    table[1387].form[0][2] = avx_module.flags
-    table[1387].form[0][3] = avx_module.flags
-    table[1388].form[0][0] = avx_module.flags
-    table[1388].form[0][1] = avx_module.flags
-    table[1388].form[0][2] = avx_module.flags
-    table[1388].form[0][3] = avx_module.flags
-    table[1389].form[0][0] = avx_module.vector
-    table[1389].form[0][1] = avx_module.vector
-    table[1389].form[0][2] = avx_module.vector
-    table[1389].form[0][3] = avx_module.vector
-    table[1390].form[0][0] = avx_module.vector
-    table[1390].form[0][1] = avx_module.vector
-    table[1390].form[0][2] = avx_module.vector
-    table[1390].form[0][3] = avx_module.vector
-    table[1391].form[0][0] = avx_module.vector
-    table[1391].form[0][1] = avx_module.vector
-    table[1391].form[0][2] = avx_module.vector
-    table[1391].form[0][3] = avx_module.vector
-    table[1392].form[0][0] = avx_module.vector
-    table[1392].form[0][1] = avx_module.vector
-    table[1392].form[0][2] = avx_module.vector
-    table[1392].form[0][3] = avx_module.vector
-    table[1393].form[0][0] = avx_module.vector
-    table[1393].form[0][1] = avx_module.vector
-    table[1393].form[0][2] = avx_module.vector
-    table[1393].form[0][3] = avx_module.vector
-    table[1394].form[0][0] = avx_module.vector
-    table[1394].form[0][1] = avx_module.vector
-    table[1394].form[0][2] = avx_module.vector
-    table[1394].form[0][3] = avx_module.vector
-    table[1395].form[0][0] = avx_module.vector
-    table[1395].form[0][1] = avx_module.vector
-    table[1395].form[0][2] = avx_module.vector
-    table[1395].form[0][3] = avx_module.vector
-    table[1396].form[0][0] = avx_module.vector
-    table[1396].form[0][1] = avx_module.vector
-    table[1396].form[0][2] = avx_module.vector
-    table[1396].form[0][3] = avx_module.vector
-    table[1397].form[0][0] = sreg_module.mov_to_sreg
-    table[1397].form[0][1] = sreg_module.mov_to_sreg
-    table[1397].form[0][2] = sreg_module.mov_to_sreg
-    table[1397].form[0][3] = sreg_module.mov_to_sreg
-    table[1397].form[1][0] = sreg_module.mov_to_sreg
-    table[1397].form[1][1] = sreg_module.mov_to_sreg
-    table[1397].form[1][2] = sreg_module.mov_to_sreg
-    table[1397].form[1][3] = sreg_module.mov_to_sreg
-    table[1398].form[0][0] = sreg_module.mov_from_sreg
-    table[1398].form[0][1] = sreg_module.mov_from_sreg
-    table[1398].form[0][2] = sreg_module.mov_from_sreg
-    table[1398].form[0][3] = sreg_module.mov_from_sreg
-    table[1398].form[1][0] = sreg_module.mov_from_sreg
-    table[1398].form[1][1] = sreg_module.mov_from_sreg
-    table[1398].form[1][2] = sreg_module.mov_from_sreg
-    table[1398].form[1][3] = sreg_module.mov_from_sreg
-    table[1399].form[0][0] = sreg_module.push_sreg
-    table[1399].form[0][1] = sreg_module.push_sreg
-    table[1399].form[0][2] = sreg_module.push_sreg
-    table[1399].form[0][3] = sreg_module.push_sreg
-    table[1400].form[0][0] = sreg_module.push_sreg
-    table[1400].form[0][1] = sreg_module.push_sreg
-    table[1400].form[0][2] = sreg_module.push_sreg
-    table[1400].form[0][3] = sreg_module.push_sreg
-    table[1401].form[0][0] = sreg_module.push_sreg
-    table[1401].form[0][1] = sreg_module.push_sreg
-    table[1401].form[0][2] = sreg_module.push_sreg
-    table[1401].form[0][3] = sreg_module.push_sreg
-    table[1402].form[0][0] = sreg_module.push_sreg
-    table[1402].form[0][1] = sreg_module.push_sreg
-    table[1402].form[0][2] = sreg_module.push_sreg
-    table[1402].form[0][3] = sreg_module.push_sreg
-    table[1403].form[0][0] = sreg_module.push_sreg
-    table[1403].form[0][1] = sreg_module.push_sreg
-    table[1403].form[0][2] = sreg_module.push_sreg
-    table[1403].form[0][3] = sreg_module.push_sreg
-    table[1404].form[0][0] = sreg_module.push_sreg
-    table[1404].form[0][1] = sreg_module.push_sreg
-    table[1404].form[0][2] = sreg_module.push_sreg
-    table[1404].form[0][3] = sreg_module.push_sreg
-    table[1405].form[0][0] = sreg_module.pop_sreg
-    table[1405].form[0][1] = sreg_module.pop_sreg
-    table[1405].form[0][2] = sreg_module.pop_sreg
-    table[1405].form[0][3] = sreg_module.pop_sreg
-    table[1406].form[0][0] = sreg_module.pop_sreg
-    table[1406].form[0][1] = sreg_module.pop_sreg
-
-
-@cython.cfunc
-@cython.exceptval(check=False)
-def fill_23(table: HandlerSetP) -> cython.void:
-    table[1406].form[0][2] = sreg_module.pop_sreg
-    table[1406].form[0][3] = sreg_module.pop_sreg
-    table[1407].form[0][0] = sreg_module.pop_sreg
-    table[1407].form[0][1] = sreg_module.pop_sreg
-    table[1407].form[0][2] = sreg_module.pop_sreg
-    table[1407].form[0][3] = sreg_module.pop_sreg
-    table[1408].form[0][0] = sreg_module.pop_sreg
-    table[1408].form[0][1] = sreg_module.pop_sreg
-    table[1408].form[0][2] = sreg_module.pop_sreg
-    table[1408].form[0][3] = sreg_module.pop_sreg
-    table[1409].form[0][0] = sreg_module.pop_sreg
-    table[1409].form[0][1] = sreg_module.pop_sreg
-    table[1409].form[0][2] = sreg_module.pop_sreg
-    table[1409].form[0][3] = sreg_module.pop_sreg
-    table[1410].form[1][0] = sreg_module.load_far_pointer
-    table[1410].form[1][1] = sreg_module.load_far_pointer
-    table[1410].form[1][2] = sreg_module.load_far_pointer
-    table[1410].form[1][3] = sreg_module.load_far_pointer
-    table[1411].form[1][0] = sreg_module.load_far_pointer
-    table[1411].form[1][1] = sreg_module.load_far_pointer
-    table[1411].form[1][2] = sreg_module.load_far_pointer
-    table[1411].form[1][3] = sreg_module.load_far_pointer
-    table[1412].form[1][0] = sreg_module.load_far_pointer
-    table[1412].form[1][1] = sreg_module.load_far_pointer
-    table[1412].form[1][2] = sreg_module.load_far_pointer
-    table[1412].form[1][3] = sreg_module.load_far_pointer
-    table[1413].form[1][0] = sreg_module.load_far_pointer
-    table[1413].form[1][1] = sreg_module.load_far_pointer
-    table[1413].form[1][2] = sreg_module.load_far_pointer
-    table[1413].form[1][3] = sreg_module.load_far_pointer
-    table[1414].form[1][0] = sreg_module.load_far_pointer
-    table[1414].form[1][1] = sreg_module.load_far_pointer
-    table[1414].form[1][2] = sreg_module.load_far_pointer
-    table[1414].form[1][3] = sreg_module.load_far_pointer
-    table[1415].form[0][0] = sreg_module.lar
-    table[1415].form[0][1] = sreg_module.lar
-    table[1415].form[0][2] = sreg_module.lar
-    table[1415].form[0][3] = sreg_module.lar
-    table[1415].form[1][0] = sreg_module.lar
-    table[1415].form[1][1] = sreg_module.lar
-    table[1415].form[1][2] = sreg_module.lar
-    table[1415].form[1][3] = sreg_module.lar
-    table[1416].form[0][0] = sreg_module.lsl
-    table[1416].form[0][1] = sreg_module.lsl
-    table[1416].form[0][2] = sreg_module.lsl
-    table[1416].form[0][3] = sreg_module.lsl
-    table[1416].form[1][0] = sreg_module.lsl
-    table[1416].form[1][1] = sreg_module.lsl
-    table[1416].form[1][2] = sreg_module.lsl
-    table[1416].form[1][3] = sreg_module.lsl
-    table[1417].form[0][0] = sreg_module.verr
-    table[1417].form[0][1] = sreg_module.verr
-    table[1417].form[0][2] = sreg_module.verr
-    table[1417].form[0][3] = sreg_module.verr
-    table[1417].form[1][0] = sreg_module.verr
-    table[1417].form[1][1] = sreg_module.verr
-    table[1417].form[1][2] = sreg_module.verr
-    table[1417].form[1][3] = sreg_module.verr
-    table[1418].form[0][0] = sreg_module.verw
-    table[1418].form[0][1] = sreg_module.verw
-    table[1418].form[0][2] = sreg_module.verw
-    table[1418].form[0][3] = sreg_module.verw
-    table[1418].form[1][0] = sreg_module.verw
-    table[1418].form[1][1] = sreg_module.verw
-    table[1418].form[1][2] = sreg_module.verw
-    table[1418].form[1][3] = sreg_module.verw
-    table[1419].form[0][0] = sreg_module.arpl
-    table[1419].form[0][1] = sreg_module.arpl
-    table[1419].form[0][2] = sreg_module.arpl
-    table[1419].form[0][3] = sreg_module.arpl
-    table[1419].form[1][0] = sreg_module.arpl
-    table[1419].form[1][1] = sreg_module.arpl
-    table[1419].form[1][2] = sreg_module.arpl
-    table[1419].form[1][3] = sreg_module.arpl
-    table[1420].form[0][0] = far_module.call_far_direct
-    table[1420].form[0][1] = far_module.call_far_direct
-    table[1420].form[0][2] = far_module.call_far_direct
-    table[1420].form[0][3] = far_module.call_far_direct
-    table[1421].form[0][0] = far_module.jmp_far_direct
-    table[1421].form[0][1] = far_module.jmp_far_direct
-    table[1421].form[0][2] = far_module.jmp_far_direct
-    table[1421].form[0][3] = far_module.jmp_far_direct
-    table[1422].form[1][0] = far_module.call_far_indirect
-    table[1422].form[1][1] = far_module.call_far_indirect
-    table[1422].form[1][2] = far_module.call_far_indirect
-    table[1422].form[1][3] = far_module.call_far_indirect
-    table[1423].form[1][0] = far_module.jmp_far_indirect
-    table[1423].form[1][1] = far_module.jmp_far_indirect
-    table[1423].form[1][2] = far_module.jmp_far_indirect
-    table[1423].form[1][3] = far_module.jmp_far_indirect
-    table[1424].form[0][0] = far_return_module.ret_far
-    table[1424].form[0][1] = far_return_module.ret_far
-    table[1424].form[0][2] = far_return_module.ret_far
-    table[1424].form[0][3] = far_return_module.ret_far
-    table[1425].form[0][0] = far_return_module.ret_far_imm
-    table[1425].form[0][1] = far_return_module.ret_far_imm
-    table[1425].form[0][2] = far_return_module.ret_far_imm
-    table[1425].form[0][3] = far_return_module.ret_far_imm
-    table[1426].form[0][0] = far_return_module.iret
-    table[1426].form[0][1] = far_return_module.iret
-    table[1426].form[0][2] = far_return_module.iret
-    table[1426].form[0][3] = far_return_module.iret
-    table[1427].form[0][0] = soft_int_module.int3
-    table[1427].form[0][1] = soft_int_module.int3
-    table[1427].form[0][2] = soft_int_module.int3
-    table[1427].form[0][3] = soft_int_module.int3
-    table[1428].form[0][0] = soft_int_module.int_n
-    table[1428].form[0][1] = soft_int_module.int_n
-    table[1428].form[0][2] = soft_int_module.int_n
-    table[1428].form[0][3] = soft_int_module.int_n
-    table[1429].form[0][0] = soft_int_module.into
-    table[1429].form[0][1] = soft_int_module.into
-    table[1429].form[0][2] = soft_int_module.into
-    table[1429].form[0][3] = soft_int_module.into
-    table[1430].form[0][0] = soft_int_module.int1
-    table[1430].form[0][1] = soft_int_module.int1
-    table[1430].form[0][2] = soft_int_module.int1
-    table[1430].form[0][3] = soft_int_module.int1
-    table[1431].form[1][0] = soft_int_module.bound
-    table[1431].form[1][1] = soft_int_module.bound
-    table[1431].form[1][2] = soft_int_module.bound
-    table[1431].form[1][3] = soft_int_module.bound
-    table[1432].form[0][0] = eflags_module.cli
-    table[1432].form[0][1] = eflags_module.cli
-    table[1432].form[0][2] = eflags_module.cli
-    table[1432].form[0][3] = eflags_module.cli
-    table[1433].form[0][0] = eflags_module.sti
-    table[1433].form[0][1] = eflags_module.sti
-    table[1433].form[0][2] = eflags_module.sti
-    table[1433].form[0][3] = eflags_module.sti
-    table[1434].form[0][0] = eflags_module.pushf
-    table[1434].form[0][1] = eflags_module.pushf
-    table[1434].form[0][2] = eflags_module.pushf
-    table[1434].form[0][3] = eflags_module.pushf
-    table[1435].form[0][0] = eflags_module.popf
-    table[1435].form[0][1] = eflags_module.popf
-    table[1435].form[0][2] = eflags_module.popf
-    table[1435].form[0][3] = eflags_module.popf
-    table[1436].form[0][0] = eflags_module.clac
-    table[1436].form[0][1] = eflags_module.clac
-    table[1436].form[0][2] = eflags_module.clac
-    table[1436].form[0][3] = eflags_module.clac
-    table[1437].form[0][0] = eflags_module.stac
-    table[1437].form[0][1] = eflags_module.stac
-    table[1437].form[0][2] = eflags_module.stac
-    table[1437].form[0][3] = eflags_module.stac
-    table[1438].form[0][0] = control_module.mov_from_cr
-    table[1438].form[0][1] = control_module.mov_from_cr
-    table[1438].form[0][2] = control_module.mov_from_cr
-    table[1438].form[0][3] = control_module.mov_from_cr
-    table[1439].form[0][0] = control_module.mov_to_cr
-    table[1439].form[0][1] = control_module.mov_to_cr
-    table[1439].form[0][2] = control_module.mov_to_cr
-    table[1439].form[0][3] = control_module.mov_to_cr
-    table[1440].form[0][0] = debug_module.mov_from_dr
-    table[1440].form[0][1] = debug_module.mov_from_dr
-    table[1440].form[0][2] = debug_module.mov_from_dr
-    table[1440].form[0][3] = debug_module.mov_from_dr
-    table[1441].form[0][0] = debug_module.mov_to_dr
-    table[1441].form[0][1] = debug_module.mov_to_dr
-    table[1441].form[0][2] = debug_module.mov_to_dr
-    table[1441].form[0][3] = debug_module.mov_to_dr
-    table[1442].form[0][0] = control_module.clts
-    table[1442].form[0][1] = control_module.clts
-    table[1442].form[0][2] = control_module.clts
-    table[1442].form[0][3] = control_module.clts
-    table[1443].form[0][0] = control_module.smsw
-    table[1443].form[0][1] = control_module.smsw
-    table[1443].form[0][2] = control_module.smsw
-    table[1443].form[0][3] = control_module.smsw
-    table[1443].form[1][0] = control_module.smsw
-    table[1443].form[1][1] = control_module.smsw
-    table[1443].form[1][2] = control_module.smsw
-    table[1443].form[1][3] = control_module.smsw
-    table[1444].form[0][0] = control_module.lmsw
-    table[1444].form[0][1] = control_module.lmsw
-    table[1444].form[0][2] = control_module.lmsw
-    table[1444].form[0][3] = control_module.lmsw
-    table[1444].form[1][0] = control_module.lmsw
-    table[1444].form[1][1] = control_module.lmsw
-    table[1444].form[1][2] = control_module.lmsw
-    table[1444].form[1][3] = control_module.lmsw
-    table[1445].form[1][0] = table_registers_module.sgdt
-    table[1445].form[1][1] = table_registers_module.sgdt
-    table[1445].form[1][2] = table_registers_module.sgdt
-    table[1445].form[1][3] = table_registers_module.sgdt
-    table[1446].form[1][0] = table_registers_module.sidt
-    table[1446].form[1][1] = table_registers_module.sidt
-    table[1446].form[1][2] = table_registers_module.sidt
-    table[1446].form[1][3] = table_registers_module.sidt
-    table[1447].form[1][0] = table_registers_module.lgdt
-    table[1447].form[1][1] = table_registers_module.lgdt
-    table[1447].form[1][2] = table_registers_module.lgdt
-    table[1447].form[1][3] = table_registers_module.lgdt
-    table[1448].form[1][0] = table_registers_module.lidt
-    table[1448].form[1][1] = table_registers_module.lidt
-    table[1448].form[1][2] = table_registers_module.lidt
-    table[1448].form[1][3] = table_registers_module.lidt
-    table[1449].form[0][0] = table_registers_module.sldt
-    table[1449].form[0][1] = table_registers_module.sldt
-    table[1449].form[0][2] = table_registers_module.sldt
-    table[1449].form[0][3] = table_registers_module.sldt
-    table[1449].form[1][0] = table_registers_module.sldt
-    table[1449].form[1][1] = table_registers_module.sldt
-    table[1449].form[1][2] = table_registers_module.sldt
-    table[1449].form[1][3] = table_registers_module.sldt
-    table[1450].form[0][0] = table_registers_module.str_
-    table[1450].form[0][1] = table_registers_module.str_
-    table[1450].form[0][2] = table_registers_module.str_
-    table[1450].form[0][3] = table_registers_module.str_
-    table[1450].form[1][0] = table_registers_module.str_
-    table[1450].form[1][1] = table_registers_module.str_
-    table[1450].form[1][2] = table_registers_module.str_
-    table[1450].form[1][3] = table_registers_module.str_
-    table[1451].form[0][0] = table_registers_module.lldt
-    table[1451].form[0][1] = table_registers_module.lldt
-    table[1451].form[0][2] = table_registers_module.lldt
-    table[1451].form[0][3] = table_registers_module.lldt
-    table[1451].form[1][0] = table_registers_module.lldt
-    table[1451].form[1][1] = table_registers_module.lldt
-    table[1451].form[1][2] = table_registers_module.lldt
-    table[1451].form[1][3] = table_registers_module.lldt
-    table[1452].form[0][0] = table_registers_module.ltr
-    table[1452].form[0][1] = table_registers_module.ltr
-    table[1452].form[0][2] = table_registers_module.ltr
-    table[1452].form[0][3] = table_registers_module.ltr
-    table[1452].form[1][0] = table_registers_module.ltr
-    table[1452].form[1][1] = table_registers_module.ltr
-    table[1452].form[1][2] = table_registers_module.ltr
-    table[1452].form[1][3] = table_registers_module.ltr
-    table[1453].form[1][0] = system_module.invlpg
-    table[1453].form[1][1] = system_module.invlpg
-    table[1453].form[1][2] = system_module.invlpg
-    table[1453].form[1][3] = system_module.invlpg
-    table[1454].form[1][0] = system_module.invpcid
-    table[1454].form[1][1] = system_module.invpcid
-    table[1454].form[1][2] = system_module.invpcid
-    table[1454].form[1][3] = system_module.invpcid
-    table[1455].form[0][0] = system_module.wbinvd
-    table[1455].form[0][1] = system_module.wbinvd
-    table[1455].form[0][2] = system_module.wbinvd
-    table[1455].form[0][3] = system_module.wbinvd
-    table[1456].form[0][0] = system_module.wbinvd
-    table[1456].form[0][1] = system_module.wbinvd
-    table[1456].form[0][2] = system_module.wbinvd
-    table[1456].form[0][3] = system_module.wbinvd
-    table[1457].form[0][0] = system_module.hlt
-    table[1457].form[0][1] = system_module.hlt
-    table[1457].form[0][2] = system_module.hlt
-    table[1457].form[0][3] = system_module.hlt
-    table[1458].form[0][0] = system_module.swapgs
-    table[1458].form[0][1] = system_module.swapgs
-    table[1458].form[0][2] = system_module.swapgs
-    table[1458].form[0][3] = system_module.swapgs
-    table[1459].form[0][0] = system_module.rdfsbase
-    table[1459].form[0][1] = system_module.rdfsbase
-    table[1459].form[0][2] = system_module.rdfsbase
-    table[1459].form[0][3] = system_module.rdfsbase
-    table[1460].form[0][0] = system_module.rdgsbase
-    table[1460].form[0][1] = system_module.rdgsbase
-    table[1460].form[0][2] = system_module.rdgsbase
-    table[1460].form[0][3] = system_module.rdgsbase
-    table[1461].form[0][0] = system_module.wrfsbase
-    table[1461].form[0][1] = system_module.wrfsbase
-    table[1461].form[0][2] = system_module.wrfsbase
-    table[1461].form[0][3] = system_module.wrfsbase
-    table[1462].form[0][0] = system_module.wrgsbase
-    table[1462].form[0][1] = system_module.wrgsbase
-    table[1462].form[0][2] = system_module.wrgsbase
-    table[1462].form[0][3] = system_module.wrgsbase
-    table[1463].form[0][0] = cpuid_module.cpuid
-    table[1463].form[0][1] = cpuid_module.cpuid
-    table[1463].form[0][2] = cpuid_module.cpuid
-    table[1463].form[0][3] = cpuid_module.cpuid
-    table[1464].form[0][0] = system_module.rdtsc
-    table[1464].form[0][1] = system_module.rdtsc
-    table[1464].form[0][2] = system_module.rdtsc
-    table[1464].form[0][3] = system_module.rdtsc
-    table[1465].form[0][0] = system_module.rdtscp
-    table[1465].form[0][1] = system_module.rdtscp
-    table[1465].form[0][2] = system_module.rdtscp
-    table[1465].form[0][3] = system_module.rdtscp
-    table[1466].form[0][0] = system_module.rdpmc
-    table[1466].form[0][1] = system_module.rdpmc
-    table[1466].form[0][2] = system_module.rdpmc
-    table[1466].form[0][3] = system_module.rdpmc
-    table[1467].form[0][0] = msr_module.rdmsr
-    table[1467].form[0][1] = msr_module.rdmsr
-    table[1467].form[0][2] = msr_module.rdmsr
-    table[1467].form[0][3] = msr_module.rdmsr
-    table[1468].form[0][0] = msr_module.wrmsr
-    table[1468].form[0][1] = msr_module.wrmsr
-    table[1468].form[0][2] = msr_module.wrmsr
-    table[1468].form[0][3] = msr_module.wrmsr
-    table[1469].form[0][0] = fast_call_module.syscall
-    table[1469].form[0][1] = fast_call_module.syscall
-    table[1469].form[0][2] = fast_call_module.syscall
-    table[1469].form[0][3] = fast_call_module.syscall
-    table[1470].form[0][0] = fast_call_module.sysret
-    table[1470].form[0][1] = fast_call_module.sysret
-    table[1470].form[0][2] = fast_call_module.sysret
-    table[1470].form[0][3] = fast_call_module.sysret
-    table[1471].form[0][0] = fast_call_module.sysenter
-    table[1471].form[0][1] = fast_call_module.sysenter
-    table[1471].form[0][2] = fast_call_module.sysenter
-    table[1471].form[0][3] = fast_call_module.sysenter
-    table[1472].form[0][0] = fast_call_module.sysexit
-    table[1472].form[0][1] = fast_call_module.sysexit
-    table[1472].form[0][2] = fast_call_module.sysexit
-    table[1472].form[0][3] = fast_call_module.sysexit
-    table[1473].form[0][0] = system_module.vmcall
-    table[1473].form[0][1] = system_module.vmcall
-    table[1473].form[0][2] = system_module.vmcall
-    table[1473].form[0][3] = system_module.vmcall
-    table[1474].form[0][0] = system_module.vmcall
-    table[1474].form[0][1] = system_module.vmcall
-    table[1474].form[0][2] = system_module.vmcall
-    table[1474].form[0][3] = system_module.vmcall
-    table[1475].form[0][0] = move_module.undefined
-    table[1475].form[0][1] = move_module.undefined
-    table[1475].form[0][2] = move_module.undefined
-    table[1475].form[0][3] = move_module.undefined
-    table[1476].form[0][0] = sse_move_module.load_unaligned
-    table[1476].form[0][1] = sse_move_module.load_unaligned
-    table[1476].form[0][2] = sse_move_module.load_unaligned
-    table[1476].form[0][3] = sse_move_module.load_unaligned
-    table[1476].form[1][0] = sse_move_module.load_unaligned
-    table[1476].form[1][1] = sse_move_module.load_unaligned
-    table[1476].form[1][2] = sse_move_module.load_unaligned
-    table[1476].form[1][3] = sse_move_module.load_unaligned
-    table[1477].form[0][0] = sse_move_module.store_unaligned
-    table[1477].form[0][1] = sse_move_module.store_unaligned
-    table[1477].form[0][2] = sse_move_module.store_unaligned
-    table[1477].form[0][3] = sse_move_module.store_unaligned
-    table[1477].form[1][0] = sse_move_module.store_unaligned
-    table[1477].form[1][1] = sse_move_module.store_unaligned
-    table[1477].form[1][2] = sse_move_module.store_unaligned
-    table[1477].form[1][3] = sse_move_module.store_unaligned
-    table[1478].form[0][0] = sse_move_module.load_unaligned
-    table[1478].form[0][1] = sse_move_module.load_unaligned
-    table[1478].form[0][2] = sse_move_module.load_unaligned
-    table[1478].form[0][3] = sse_move_module.load_unaligned
-    table[1478].form[1][0] = sse_move_module.load_unaligned
-    table[1478].form[1][1] = sse_move_module.load_unaligned
-    table[1478].form[1][2] = sse_move_module.load_unaligned
-    table[1478].form[1][3] = sse_move_module.load_unaligned
-    table[1479].form[0][0] = sse_move_module.store_unaligned
-    table[1479].form[0][1] = sse_move_module.store_unaligned
-    table[1479].form[0][2] = sse_move_module.store_unaligned
-    table[1479].form[0][3] = sse_move_module.store_unaligned
-    table[1479].form[1][0] = sse_move_module.store_unaligned
-    table[1479].form[1][1] = sse_move_module.store_unaligned
-    table[1479].form[1][2] = sse_move_module.store_unaligned
-    table[1479].form[1][3] = sse_move_module.store_unaligned
-    table[1480].form[1][0] = sse_move_module.load_4
-    table[1480].form[1][1] = sse_move_module.load_4
-    table[1480].form[1][2] = sse_move_module.load_4
-    table[1480].form[1][3] = sse_move_module.load_4
-    table[1481].form[0][0] = sse_move_module.movss_register
-    table[1481].form[0][1] = sse_move_module.movss_register
-    table[1481].form[0][2] = sse_move_module.movss_register
-    table[1481].form[0][3] = sse_move_module.movss_register
-    table[1482].form[1][0] = sse_move_module.store_4
-    table[1482].form[1][1] = sse_move_module.store_4
-    table[1482].form[1][2] = sse_move_module.store_4
-    table[1482].form[1][3] = sse_move_module.store_4
-    table[1483].form[0][0] = sse_move_module.movss_store_register
-    table[1483].form[0][1] = sse_move_module.movss_store_register
-    table[1483].form[0][2] = sse_move_module.movss_store_register
-    table[1483].form[0][3] = sse_move_module.movss_store_register
-    table[1484].form[1][0] = sse_move_module.load_8
-    table[1484].form[1][1] = sse_move_module.load_8
-    table[1484].form[1][2] = sse_move_module.load_8
-    table[1484].form[1][3] = sse_move_module.load_8
-    table[1485].form[0][0] = sse_move_module.movsd_register
-    table[1485].form[0][1] = sse_move_module.movsd_register
-    table[1485].form[0][2] = sse_move_module.movsd_register
-    table[1485].form[0][3] = sse_move_module.movsd_register
-    table[1486].form[1][0] = sse_move_module.store_low
-    table[1486].form[1][1] = sse_move_module.store_low
-    table[1486].form[1][2] = sse_move_module.store_low
-    table[1486].form[1][3] = sse_move_module.store_low
-    table[1487].form[0][0] = sse_move_module.movsd_store_register
-    table[1487].form[0][1] = sse_move_module.movsd_store_register
-    table[1487].form[0][2] = sse_move_module.movsd_store_register
-    table[1487].form[0][3] = sse_move_module.movsd_store_register
-    table[1488].form[1][0] = sse_move_module.load_low
-    table[1488].form[1][1] = sse_move_module.load_low
-    table[1488].form[1][2] = sse_move_module.load_low
-    table[1488].form[1][3] = sse_move_module.load_low
-    table[1489].form[0][0] = sse_move_module.movhlps
-    table[1489].form[0][1] = sse_move_module.movhlps
-    table[1489].form[0][2] = sse_move_module.movhlps
-    table[1489].form[0][3] = sse_move_module.movhlps
-    table[1490].form[1][0] = sse_move_module.load_low
-    table[1490].form[1][1] = sse_move_module.load_low
-    table[1490].form[1][2] = sse_move_module.load_low
-    table[1490].form[1][3] = sse_move_module.load_low
-    table[1491].form[0][0] = sse_module.vector
-    table[1491].form[0][1] = sse_module.vector
-
-
-@cython.cfunc
-@cython.exceptval(check=False)
-def fill_24(table: HandlerSetP) -> cython.void:
-    table[1491].form[0][2] = sse_module.vector
-    table[1491].form[0][3] = sse_module.vector
-    table[1491].form[1][0] = sse_module.vector
-    table[1491].form[1][1] = sse_module.vector
-    table[1491].form[1][2] = sse_module.vector
-    table[1491].form[1][3] = sse_module.vector
-    table[1492].form[0][0] = sse_module.vector_8
-    table[1492].form[0][1] = sse_module.vector_8
-    table[1492].form[0][2] = sse_module.vector_8
-    table[1492].form[0][3] = sse_module.vector_8
-    table[1492].form[1][0] = sse_module.vector_8
-    table[1492].form[1][1] = sse_module.vector_8
-    table[1492].form[1][2] = sse_module.vector_8
-    table[1492].form[1][3] = sse_module.vector_8
-    table[1493].form[1][0] = sse_move_module.store_low
-    table[1493].form[1][1] = sse_move_module.store_low
-    table[1493].form[1][2] = sse_move_module.store_low
-    table[1493].form[1][3] = sse_move_module.store_low
-    table[1494].form[1][0] = sse_move_module.store_low
-    table[1494].form[1][1] = sse_move_module.store_low
-    table[1494].form[1][2] = sse_move_module.store_low
-    table[1494].form[1][3] = sse_move_module.store_low
-    table[1495].form[1][0] = sse_move_module.load_high
-    table[1495].form[1][1] = sse_move_module.load_high
-    table[1495].form[1][2] = sse_move_module.load_high
-    table[1495].form[1][3] = sse_move_module.load_high
-    table[1496].form[0][0] = sse_move_module.movlhps
-    table[1496].form[0][1] = sse_move_module.movlhps
-    table[1496].form[0][2] = sse_move_module.movlhps
-    table[1496].form[0][3] = sse_move_module.movlhps
-    table[1497].form[1][0] = sse_move_module.load_high
-    table[1497].form[1][1] = sse_move_module.load_high
-    table[1497].form[1][2] = sse_move_module.load_high
-    table[1497].form[1][3] = sse_move_module.load_high
-    table[1498].form[0][0] = sse_module.vector
-    table[1498].form[0][1] = sse_module.vector
-    table[1498].form[0][2] = sse_module.vector
-    table[1498].form[0][3] = sse_module.vector
-    table[1498].form[1][0] = sse_module.vector
-    table[1498].form[1][1] = sse_module.vector
-    table[1498].form[1][2] = sse_module.vector
-    table[1498].form[1][3] = sse_module.vector
-    table[1499].form[1][0] = sse_move_module.store_high
-    table[1499].form[1][1] = sse_move_module.store_high
-    table[1499].form[1][2] = sse_move_module.store_high
-    table[1499].form[1][3] = sse_move_module.store_high
-    table[1500].form[1][0] = sse_move_module.store_high
-    table[1500].form[1][1] = sse_move_module.store_high
-    table[1500].form[1][2] = sse_move_module.store_high
-    table[1500].form[1][3] = sse_move_module.store_high
-    table[1501].form[0][0] = sse_move_module.load_aligned
-    table[1501].form[0][1] = sse_move_module.load_aligned
-    table[1501].form[0][2] = sse_move_module.load_aligned
-    table[1501].form[0][3] = sse_move_module.load_aligned
-    table[1501].form[1][0] = sse_move_module.load_aligned
-    table[1501].form[1][1] = sse_move_module.load_aligned
-    table[1501].form[1][2] = sse_move_module.load_aligned
-    table[1501].form[1][3] = sse_move_module.load_aligned
-    table[1502].form[0][0] = sse_move_module.store_aligned
-    table[1502].form[0][1] = sse_move_module.store_aligned
-    table[1502].form[0][2] = sse_move_module.store_aligned
-    table[1502].form[0][3] = sse_move_module.store_aligned
-    table[1502].form[1][0] = sse_move_module.store_aligned
-    table[1502].form[1][1] = sse_move_module.store_aligned
-    table[1502].form[1][2] = sse_move_module.store_aligned
-    table[1502].form[1][3] = sse_move_module.store_aligned
-    table[1503].form[1][0] = sse_move_module.store_aligned
-    table[1503].form[1][1] = sse_move_module.store_aligned
-    table[1503].form[1][2] = sse_move_module.store_aligned
-    table[1503].form[1][3] = sse_move_module.store_aligned
-    table[1504].form[0][0] = sse_move_module.load_aligned
-    table[1504].form[0][1] = sse_move_module.load_aligned
-    table[1504].form[0][2] = sse_move_module.load_aligned
-    table[1504].form[0][3] = sse_move_module.load_aligned
-    table[1504].form[1][0] = sse_move_module.load_aligned
-    table[1504].form[1][1] = sse_move_module.load_aligned
-    table[1504].form[1][2] = sse_move_module.load_aligned
-    table[1504].form[1][3] = sse_move_module.load_aligned
-    table[1505].form[0][0] = sse_move_module.store_aligned
-    table[1505].form[0][1] = sse_move_module.store_aligned
-    table[1505].form[0][2] = sse_move_module.store_aligned
-    table[1505].form[0][3] = sse_move_module.store_aligned
-    table[1505].form[1][0] = sse_move_module.store_aligned
-    table[1505].form[1][1] = sse_move_module.store_aligned
-    table[1505].form[1][2] = sse_move_module.store_aligned
-    table[1505].form[1][3] = sse_move_module.store_aligned
-    table[1506].form[1][0] = sse_move_module.store_aligned
-    table[1506].form[1][1] = sse_move_module.store_aligned
-    table[1506].form[1][2] = sse_move_module.store_aligned
-    table[1506].form[1][3] = sse_move_module.store_aligned
-    table[1507].form[0][0] = sse_move_module.movd_load
-    table[1507].form[0][1] = sse_move_module.movd_load
-    table[1507].form[0][2] = sse_move_module.movd_load
-    table[1507].form[0][3] = sse_move_module.movd_load
-    table[1507].form[1][0] = sse_move_module.movd_load
-    table[1507].form[1][1] = sse_move_module.movd_load
-    table[1507].form[1][2] = sse_move_module.movd_load
-    table[1507].form[1][3] = sse_move_module.movd_load
-    table[1508].form[0][0] = sse_move_module.movd_store
-    table[1508].form[0][1] = sse_move_module.movd_store
-    table[1508].form[0][2] = sse_move_module.movd_store
-    table[1508].form[0][3] = sse_move_module.movd_store
-    table[1508].form[1][0] = sse_move_module.movd_store
-    table[1508].form[1][1] = sse_move_module.movd_store
-    table[1508].form[1][2] = sse_move_module.movd_store
-    table[1508].form[1][3] = sse_move_module.movd_store
-    table[1509].form[0][0] = sse_move_module.load_aligned
-    table[1509].form[0][1] = sse_move_module.load_aligned
-    table[1509].form[0][2] = sse_move_module.load_aligned
-    table[1509].form[0][3] = sse_move_module.load_aligned
-    table[1509].form[1][0] = sse_move_module.load_aligned
-    table[1509].form[1][1] = sse_move_module.load_aligned
-    table[1509].form[1][2] = sse_move_module.load_aligned
-    table[1509].form[1][3] = sse_move_module.load_aligned
-    table[1510].form[0][0] = sse_move_module.load_unaligned
-    table[1510].form[0][1] = sse_move_module.load_unaligned
-    table[1510].form[0][2] = sse_move_module.load_unaligned
-    table[1510].form[0][3] = sse_move_module.load_unaligned
-    table[1510].form[1][0] = sse_move_module.load_unaligned
-    table[1510].form[1][1] = sse_move_module.load_unaligned
-    table[1510].form[1][2] = sse_move_module.load_unaligned
-    table[1510].form[1][3] = sse_move_module.load_unaligned
-    table[1511].form[0][0] = sse_move_module.store_aligned
-    table[1511].form[0][1] = sse_move_module.store_aligned
-    table[1511].form[0][2] = sse_move_module.store_aligned
-    table[1511].form[0][3] = sse_move_module.store_aligned
-    table[1511].form[1][0] = sse_move_module.store_aligned
-    table[1511].form[1][1] = sse_move_module.store_aligned
-    table[1511].form[1][2] = sse_move_module.store_aligned
-    table[1511].form[1][3] = sse_move_module.store_aligned
-    table[1512].form[0][0] = sse_move_module.store_unaligned
-    table[1512].form[0][1] = sse_move_module.store_unaligned
-    table[1512].form[0][2] = sse_move_module.store_unaligned
-    table[1512].form[0][3] = sse_move_module.store_unaligned
-    table[1512].form[1][0] = sse_move_module.store_unaligned
-    table[1512].form[1][1] = sse_move_module.store_unaligned
-    table[1512].form[1][2] = sse_move_module.store_unaligned
-    table[1512].form[1][3] = sse_move_module.store_unaligned
-    table[1513].form[1][0] = sse_move_module.load_8
-    table[1513].form[1][1] = sse_move_module.load_8
-    table[1513].form[1][2] = sse_move_module.load_8
-    table[1513].form[1][3] = sse_move_module.load_8
-    table[1514].form[0][0] = sse_move_module.movq_register
-    table[1514].form[0][1] = sse_move_module.movq_register
-    table[1514].form[0][2] = sse_move_module.movq_register
-    table[1514].form[0][3] = sse_move_module.movq_register
-    table[1515].form[1][0] = sse_move_module.store_low
-    table[1515].form[1][1] = sse_move_module.store_low
-    table[1515].form[1][2] = sse_move_module.store_low
-    table[1515].form[1][3] = sse_move_module.store_low
-    table[1516].form[0][0] = sse_move_module.movq_store_register
-    table[1516].form[0][1] = sse_move_module.movq_store_register
-    table[1516].form[0][2] = sse_move_module.movq_store_register
-    table[1516].form[0][3] = sse_move_module.movq_store_register
-    table[1517].form[1][0] = sse_move_module.store_aligned
-    table[1517].form[1][1] = sse_move_module.store_aligned
-    table[1517].form[1][2] = sse_move_module.store_aligned
-    table[1517].form[1][3] = sse_move_module.store_aligned
-    table[1518].form[1][0] = sse_move_module.load_unaligned
-    table[1518].form[1][1] = sse_move_module.load_unaligned
-    table[1518].form[1][2] = sse_move_module.load_unaligned
-    table[1518].form[1][3] = sse_move_module.load_unaligned
-    table[1519].form[1][0] = sse_move_module.load_aligned
-    table[1519].form[1][1] = sse_move_module.load_aligned
-    table[1519].form[1][2] = sse_move_module.load_aligned
-    table[1519].form[1][3] = sse_move_module.load_aligned
-    table[1520].form[0][0] = sse_move_module.maskmovdqu
-    table[1520].form[0][1] = sse_move_module.maskmovdqu
-    table[1520].form[0][2] = sse_move_module.maskmovdqu
-    table[1520].form[0][3] = sse_move_module.maskmovdqu
-    table[1521].form[0][0] = sse_move_module.logic_and
-    table[1521].form[0][1] = sse_move_module.logic_and
-    table[1521].form[0][2] = sse_move_module.logic_and
-    table[1521].form[0][3] = sse_move_module.logic_and
-    table[1521].form[1][0] = sse_move_module.logic_and
-    table[1521].form[1][1] = sse_move_module.logic_and
-    table[1521].form[1][2] = sse_move_module.logic_and
-    table[1521].form[1][3] = sse_move_module.logic_and
-    table[1522].form[0][0] = sse_move_module.logic_and
-    table[1522].form[0][1] = sse_move_module.logic_and
-    table[1522].form[0][2] = sse_move_module.logic_and
-    table[1522].form[0][3] = sse_move_module.logic_and
-    table[1522].form[1][0] = sse_move_module.logic_and
-    table[1522].form[1][1] = sse_move_module.logic_and
-    table[1522].form[1][2] = sse_move_module.logic_and
-    table[1522].form[1][3] = sse_move_module.logic_and
-    table[1523].form[0][0] = sse_move_module.logic_andnot
-    table[1523].form[0][1] = sse_move_module.logic_andnot
-    table[1523].form[0][2] = sse_move_module.logic_andnot
-    table[1523].form[0][3] = sse_move_module.logic_andnot
-    table[1523].form[1][0] = sse_move_module.logic_andnot
-    table[1523].form[1][1] = sse_move_module.logic_andnot
-    table[1523].form[1][2] = sse_move_module.logic_andnot
-    table[1523].form[1][3] = sse_move_module.logic_andnot
-    table[1524].form[0][0] = sse_move_module.logic_andnot
-    table[1524].form[0][1] = sse_move_module.logic_andnot
-    table[1524].form[0][2] = sse_move_module.logic_andnot
-    table[1524].form[0][3] = sse_move_module.logic_andnot
-    table[1524].form[1][0] = sse_move_module.logic_andnot
-    table[1524].form[1][1] = sse_move_module.logic_andnot
-    table[1524].form[1][2] = sse_move_module.logic_andnot
-    table[1524].form[1][3] = sse_move_module.logic_andnot
-    table[1525].form[0][0] = sse_move_module.logic_or
-    table[1525].form[0][1] = sse_move_module.logic_or
-    table[1525].form[0][2] = sse_move_module.logic_or
-    table[1525].form[0][3] = sse_move_module.logic_or
-    table[1525].form[1][0] = sse_move_module.logic_or
-    table[1525].form[1][1] = sse_move_module.logic_or
-    table[1525].form[1][2] = sse_move_module.logic_or
-    table[1525].form[1][3] = sse_move_module.logic_or
-    table[1526].form[0][0] = sse_move_module.logic_or
-    table[1526].form[0][1] = sse_move_module.logic_or
-    table[1526].form[0][2] = sse_move_module.logic_or
-    table[1526].form[0][3] = sse_move_module.logic_or
-    table[1526].form[1][0] = sse_move_module.logic_or
-    table[1526].form[1][1] = sse_move_module.logic_or
-    table[1526].form[1][2] = sse_move_module.logic_or
-    table[1526].form[1][3] = sse_move_module.logic_or
-    table[1527].form[0][0] = sse_move_module.logic_xor
-    table[1527].form[0][1] = sse_move_module.logic_xor
-    table[1527].form[0][2] = sse_move_module.logic_xor
-    table[1527].form[0][3] = sse_move_module.logic_xor
-    table[1527].form[1][0] = sse_move_module.logic_xor
-    table[1527].form[1][1] = sse_move_module.logic_xor
-    table[1527].form[1][2] = sse_move_module.logic_xor
-    table[1527].form[1][3] = sse_move_module.logic_xor
-    table[1528].form[0][0] = sse_move_module.logic_xor
-    table[1528].form[0][1] = sse_move_module.logic_xor
-    table[1528].form[0][2] = sse_move_module.logic_xor
-    table[1528].form[0][3] = sse_move_module.logic_xor
-    table[1528].form[1][0] = sse_move_module.logic_xor
-    table[1528].form[1][1] = sse_move_module.logic_xor
-    table[1528].form[1][2] = sse_move_module.logic_xor
-    table[1528].form[1][3] = sse_move_module.logic_xor
-    table[1529].form[0][0] = sse_move_module.logic_and
-    table[1529].form[0][1] = sse_move_module.logic_and
-    table[1529].form[0][2] = sse_move_module.logic_and
-    table[1529].form[0][3] = sse_move_module.logic_and
-    table[1529].form[1][0] = sse_move_module.logic_and
-    table[1529].form[1][1] = sse_move_module.logic_and
-    table[1529].form[1][2] = sse_move_module.logic_and
-    table[1529].form[1][3] = sse_move_module.logic_and
-    table[1530].form[0][0] = sse_move_module.logic_andnot
-    table[1530].form[0][1] = sse_move_module.logic_andnot
-    table[1530].form[0][2] = sse_move_module.logic_andnot
-    table[1530].form[0][3] = sse_move_module.logic_andnot
-    table[1530].form[1][0] = sse_move_module.logic_andnot
-    table[1530].form[1][1] = sse_move_module.logic_andnot
-    table[1530].form[1][2] = sse_move_module.logic_andnot
-    table[1530].form[1][3] = sse_move_module.logic_andnot
-    table[1531].form[0][0] = sse_move_module.logic_or
-    table[1531].form[0][1] = sse_move_module.logic_or
-    table[1531].form[0][2] = sse_move_module.logic_or
-    table[1531].form[0][3] = sse_move_module.logic_or
-    table[1531].form[1][0] = sse_move_module.logic_or
-    table[1531].form[1][1] = sse_move_module.logic_or
-    table[1531].form[1][2] = sse_move_module.logic_or
-    table[1531].form[1][3] = sse_move_module.logic_or
-    table[1532].form[0][0] = sse_move_module.logic_xor
-    table[1532].form[0][1] = sse_move_module.logic_xor
-    table[1532].form[0][2] = sse_move_module.logic_xor
-    table[1532].form[0][3] = sse_move_module.logic_xor
-    table[1532].form[1][0] = sse_move_module.logic_xor
-    table[1532].form[1][1] = sse_move_module.logic_xor
-    table[1532].form[1][2] = sse_move_module.logic_xor
-    table[1532].form[1][3] = sse_move_module.logic_xor
-    table[1533].form[0][0] = sse_float_module.float_16
-    table[1533].form[0][1] = sse_float_module.float_16
-    table[1533].form[0][2] = sse_float_module.float_16
-    table[1533].form[0][3] = sse_float_module.float_16
-    table[1533].form[1][0] = sse_float_module.float_16
-    table[1533].form[1][1] = sse_float_module.float_16
-    table[1533].form[1][2] = sse_float_module.float_16
-    table[1533].form[1][3] = sse_float_module.float_16
-    table[1534].form[0][0] = sse_float_module.float_16
-    table[1534].form[0][1] = sse_float_module.float_16
-    table[1534].form[0][2] = sse_float_module.float_16
-    table[1534].form[0][3] = sse_float_module.float_16
-    table[1534].form[1][0] = sse_float_module.float_16
-    table[1534].form[1][1] = sse_float_module.float_16
-    table[1534].form[1][2] = sse_float_module.float_16
-    table[1534].form[1][3] = sse_float_module.float_16
-    table[1535].form[0][0] = sse_float_module.float_4
-    table[1535].form[0][1] = sse_float_module.float_4
-    table[1535].form[0][2] = sse_float_module.float_4
-    table[1535].form[0][3] = sse_float_module.float_4
-    table[1535].form[1][0] = sse_float_module.float_4
-    table[1535].form[1][1] = sse_float_module.float_4
-    table[1535].form[1][2] = sse_float_module.float_4
-    table[1535].form[1][3] = sse_float_module.float_4
-    table[1536].form[0][0] = sse_float_module.float_8
-    table[1536].form[0][1] = sse_float_module.float_8
-    table[1536].form[0][2] = sse_float_module.float_8
-    table[1536].form[0][3] = sse_float_module.float_8
-    table[1536].form[1][0] = sse_float_module.float_8
-    table[1536].form[1][1] = sse_float_module.float_8
-    table[1536].form[1][2] = sse_float_module.float_8
-    table[1536].form[1][3] = sse_float_module.float_8
-    table[1537].form[0][0] = sse_float_module.float_16
-    table[1537].form[0][1] = sse_float_module.float_16
-    table[1537].form[0][2] = sse_float_module.float_16
-    table[1537].form[0][3] = sse_float_module.float_16
-    table[1537].form[1][0] = sse_float_module.float_16
-    table[1537].form[1][1] = sse_float_module.float_16
-    table[1537].form[1][2] = sse_float_module.float_16
-    table[1537].form[1][3] = sse_float_module.float_16
-    table[1538].form[0][0] = sse_float_module.float_16
-    table[1538].form[0][1] = sse_float_module.float_16
-    table[1538].form[0][2] = sse_float_module.float_16
-    table[1538].form[0][3] = sse_float_module.float_16
-    table[1538].form[1][0] = sse_float_module.float_16
-    table[1538].form[1][1] = sse_float_module.float_16
-    table[1538].form[1][2] = sse_float_module.float_16
-    table[1538].form[1][3] = sse_float_module.float_16
-    table[1539].form[0][0] = sse_float_module.float_4
-    table[1539].form[0][1] = sse_float_module.float_4
-    table[1539].form[0][2] = sse_float_module.float_4
-    table[1539].form[0][3] = sse_float_module.float_4
-    table[1539].form[1][0] = sse_float_module.float_4
-    table[1539].form[1][1] = sse_float_module.float_4
-    table[1539].form[1][2] = sse_float_module.float_4
-    table[1539].form[1][3] = sse_float_module.float_4
-    table[1540].form[0][0] = sse_float_module.float_8
-    table[1540].form[0][1] = sse_float_module.float_8
-    table[1540].form[0][2] = sse_float_module.float_8
-    table[1540].form[0][3] = sse_float_module.float_8
-    table[1540].form[1][0] = sse_float_module.float_8
-    table[1540].form[1][1] = sse_float_module.float_8
-    table[1540].form[1][2] = sse_float_module.float_8
-    table[1540].form[1][3] = sse_float_module.float_8
-    table[1541].form[0][0] = sse_float_module.float_16
-    table[1541].form[0][1] = sse_float_module.float_16
-    table[1541].form[0][2] = sse_float_module.float_16
-    table[1541].form[0][3] = sse_float_module.float_16
-    table[1541].form[1][0] = sse_float_module.float_16
-    table[1541].form[1][1] = sse_float_module.float_16
-    table[1541].form[1][2] = sse_float_module.float_16
-    table[1541].form[1][3] = sse_float_module.float_16
-    table[1542].form[0][0] = sse_float_module.float_16
-    table[1542].form[0][1] = sse_float_module.float_16
-    table[1542].form[0][2] = sse_float_module.float_16
-    table[1542].form[0][3] = sse_float_module.float_16
-    table[1542].form[1][0] = sse_float_module.float_16
-    table[1542].form[1][1] = sse_float_module.float_16
-    table[1542].form[1][2] = sse_float_module.float_16
-    table[1542].form[1][3] = sse_float_module.float_16
-    table[1543].form[0][0] = sse_float_module.float_4
-    table[1543].form[0][1] = sse_float_module.float_4
-    table[1543].form[0][2] = sse_float_module.float_4
-    table[1543].form[0][3] = sse_float_module.float_4
-    table[1543].form[1][0] = sse_float_module.float_4
-    table[1543].form[1][1] = sse_float_module.float_4
-    table[1543].form[1][2] = sse_float_module.float_4
-    table[1543].form[1][3] = sse_float_module.float_4
-    table[1544].form[0][0] = sse_float_module.float_8
-    table[1544].form[0][1] = sse_float_module.float_8
-    table[1544].form[0][2] = sse_float_module.float_8
-    table[1544].form[0][3] = sse_float_module.float_8
-    table[1544].form[1][0] = sse_float_module.float_8
-    table[1544].form[1][1] = sse_float_module.float_8
-    table[1544].form[1][2] = sse_float_module.float_8
-    table[1544].form[1][3] = sse_float_module.float_8
-    table[1545].form[0][0] = sse_float_module.float_16
-    table[1545].form[0][1] = sse_float_module.float_16
-    table[1545].form[0][2] = sse_float_module.float_16
-    table[1545].form[0][3] = sse_float_module.float_16
-    table[1545].form[1][0] = sse_float_module.float_16
-    table[1545].form[1][1] = sse_float_module.float_16
-    table[1545].form[1][2] = sse_float_module.float_16
-    table[1545].form[1][3] = sse_float_module.float_16
-    table[1546].form[0][0] = sse_float_module.float_16
-    table[1546].form[0][1] = sse_float_module.float_16
-    table[1546].form[0][2] = sse_float_module.float_16
-    table[1546].form[0][3] = sse_float_module.float_16
-    table[1546].form[1][0] = sse_float_module.float_16
-    table[1546].form[1][1] = sse_float_module.float_16
-    table[1546].form[1][2] = sse_float_module.float_16
-    table[1546].form[1][3] = sse_float_module.float_16
-    table[1547].form[0][0] = sse_float_module.float_4
-    table[1547].form[0][1] = sse_float_module.float_4
-    table[1547].form[0][2] = sse_float_module.float_4
-    table[1547].form[0][3] = sse_float_module.float_4
-    table[1547].form[1][0] = sse_float_module.float_4
-    table[1547].form[1][1] = sse_float_module.float_4
-    table[1547].form[1][2] = sse_float_module.float_4
-    table[1547].form[1][3] = sse_float_module.float_4
-    table[1548].form[0][0] = sse_float_module.float_8
-    table[1548].form[0][1] = sse_float_module.float_8
-    table[1548].form[0][2] = sse_float_module.float_8
-    table[1548].form[0][3] = sse_float_module.float_8
-    table[1548].form[1][0] = sse_float_module.float_8
-    table[1548].form[1][1] = sse_float_module.float_8
-    table[1548].form[1][2] = sse_float_module.float_8
-    table[1548].form[1][3] = sse_float_module.float_8
-    table[1549].form[0][0] = sse_float_module.float_16
-    table[1549].form[0][1] = sse_float_module.float_16
-    table[1549].form[0][2] = sse_float_module.float_16
-    table[1549].form[0][3] = sse_float_module.float_16
-    table[1549].form[1][0] = sse_float_module.float_16
-    table[1549].form[1][1] = sse_float_module.float_16
-
-
-@cython.cfunc
-@cython.exceptval(check=False)
-def fill_25(table: HandlerSetP) -> cython.void:
-    table[1549].form[1][2] = sse_float_module.float_16
-    table[1549].form[1][3] = sse_float_module.float_16
-    table[1550].form[0][0] = sse_float_module.float_16
-    table[1550].form[0][1] = sse_float_module.float_16
-    table[1550].form[0][2] = sse_float_module.float_16
-    table[1550].form[0][3] = sse_float_module.float_16
-    table[1550].form[1][0] = sse_float_module.float_16
-    table[1550].form[1][1] = sse_float_module.float_16
-    table[1550].form[1][2] = sse_float_module.float_16
-    table[1550].form[1][3] = sse_float_module.float_16
-    table[1551].form[0][0] = sse_float_module.float_4
-    table[1551].form[0][1] = sse_float_module.float_4
-    table[1551].form[0][2] = sse_float_module.float_4
-    table[1551].form[0][3] = sse_float_module.float_4
-    table[1551].form[1][0] = sse_float_module.float_4
-    table[1551].form[1][1] = sse_float_module.float_4
-    table[1551].form[1][2] = sse_float_module.float_4
-    table[1551].form[1][3] = sse_float_module.float_4
-    table[1552].form[0][0] = sse_float_module.float_8
-    table[1552].form[0][1] = sse_float_module.float_8
-    table[1552].form[0][2] = sse_float_module.float_8
-    table[1552].form[0][3] = sse_float_module.float_8
-    table[1552].form[1][0] = sse_float_module.float_8
-    table[1552].form[1][1] = sse_float_module.float_8
-    table[1552].form[1][2] = sse_float_module.float_8
-    table[1552].form[1][3] = sse_float_module.float_8
-    table[1553].form[0][0] = sse_float_module.float_16
-    table[1553].form[0][1] = sse_float_module.float_16
-    table[1553].form[0][2] = sse_float_module.float_16
-    table[1553].form[0][3] = sse_float_module.float_16
-    table[1553].form[1][0] = sse_float_module.float_16
-    table[1553].form[1][1] = sse_float_module.float_16
-    table[1553].form[1][2] = sse_float_module.float_16
-    table[1553].form[1][3] = sse_float_module.float_16
-    table[1554].form[0][0] = sse_float_module.float_16
-    table[1554].form[0][1] = sse_float_module.float_16
-    table[1554].form[0][2] = sse_float_module.float_16
-    table[1554].form[0][3] = sse_float_module.float_16
-    table[1554].form[1][0] = sse_float_module.float_16
-    table[1554].form[1][1] = sse_float_module.float_16
-    table[1554].form[1][2] = sse_float_module.float_16
-    table[1554].form[1][3] = sse_float_module.float_16
-    table[1555].form[0][0] = sse_float_module.float_4
-    table[1555].form[0][1] = sse_float_module.float_4
-    table[1555].form[0][2] = sse_float_module.float_4
-    table[1555].form[0][3] = sse_float_module.float_4
-    table[1555].form[1][0] = sse_float_module.float_4
-    table[1555].form[1][1] = sse_float_module.float_4
-    table[1555].form[1][2] = sse_float_module.float_4
-    table[1555].form[1][3] = sse_float_module.float_4
-    table[1556].form[0][0] = sse_float_module.float_8
-    table[1556].form[0][1] = sse_float_module.float_8
-    table[1556].form[0][2] = sse_float_module.float_8
-    table[1556].form[0][3] = sse_float_module.float_8
-    table[1556].form[1][0] = sse_float_module.float_8
-    table[1556].form[1][1] = sse_float_module.float_8
-    table[1556].form[1][2] = sse_float_module.float_8
-    table[1556].form[1][3] = sse_float_module.float_8
-    table[1557].form[0][0] = sse_float_module.float_16
-    table[1557].form[0][1] = sse_float_module.float_16
-    table[1557].form[0][2] = sse_float_module.float_16
-    table[1557].form[0][3] = sse_float_module.float_16
-    table[1557].form[1][0] = sse_float_module.float_16
-    table[1557].form[1][1] = sse_float_module.float_16
-    table[1557].form[1][2] = sse_float_module.float_16
-    table[1557].form[1][3] = sse_float_module.float_16
-    table[1558].form[0][0] = sse_float_module.float_16
-    table[1558].form[0][1] = sse_float_module.float_16
-    table[1558].form[0][2] = sse_float_module.float_16
-    table[1558].form[0][3] = sse_float_module.float_16
-    table[1558].form[1][0] = sse_float_module.float_16
-    table[1558].form[1][1] = sse_float_module.float_16
-    table[1558].form[1][2] = sse_float_module.float_16
-    table[1558].form[1][3] = sse_float_module.float_16
-    table[1559].form[0][0] = sse_float_module.float_4
-    table[1559].form[0][1] = sse_float_module.float_4
-    table[1559].form[0][2] = sse_float_module.float_4
-    table[1559].form[0][3] = sse_float_module.float_4
-    table[1559].form[1][0] = sse_float_module.float_4
-    table[1559].form[1][1] = sse_float_module.float_4
-    table[1559].form[1][2] = sse_float_module.float_4
-    table[1559].form[1][3] = sse_float_module.float_4
-    table[1560].form[0][0] = sse_float_module.float_8
-    table[1560].form[0][1] = sse_float_module.float_8
-    table[1560].form[0][2] = sse_float_module.float_8
-    table[1560].form[0][3] = sse_float_module.float_8
-    table[1560].form[1][0] = sse_float_module.float_8
-    table[1560].form[1][1] = sse_float_module.float_8
-    table[1560].form[1][2] = sse_float_module.float_8
-    table[1560].form[1][3] = sse_float_module.float_8
-    table[1561].form[0][0] = sse_float_module.float_16
-    table[1561].form[0][1] = sse_float_module.float_16
-    table[1561].form[0][2] = sse_float_module.float_16
-    table[1561].form[0][3] = sse_float_module.float_16
-    table[1561].form[1][0] = sse_float_module.float_16
-    table[1561].form[1][1] = sse_float_module.float_16
-    table[1561].form[1][2] = sse_float_module.float_16
-    table[1561].form[1][3] = sse_float_module.float_16
-    table[1562].form[0][0] = sse_float_module.float_16
-    table[1562].form[0][1] = sse_float_module.float_16
-    table[1562].form[0][2] = sse_float_module.float_16
-    table[1562].form[0][3] = sse_float_module.float_16
-    table[1562].form[1][0] = sse_float_module.float_16
-    table[1562].form[1][1] = sse_float_module.float_16
-    table[1562].form[1][2] = sse_float_module.float_16
-    table[1562].form[1][3] = sse_float_module.float_16
-    table[1563].form[0][0] = sse_float_module.float_4
-    table[1563].form[0][1] = sse_float_module.float_4
-    table[1563].form[0][2] = sse_float_module.float_4
-    table[1563].form[0][3] = sse_float_module.float_4
-    table[1563].form[1][0] = sse_float_module.float_4
-    table[1563].form[1][1] = sse_float_module.float_4
-    table[1563].form[1][2] = sse_float_module.float_4
-    table[1563].form[1][3] = sse_float_module.float_4
-    table[1564].form[0][0] = sse_float_module.float_8
-    table[1564].form[0][1] = sse_float_module.float_8
-    table[1564].form[0][2] = sse_float_module.float_8
-    table[1564].form[0][3] = sse_float_module.float_8
-    table[1564].form[1][0] = sse_float_module.float_8
-    table[1564].form[1][1] = sse_float_module.float_8
-    table[1564].form[1][2] = sse_float_module.float_8
-    table[1564].form[1][3] = sse_float_module.float_8
-    table[1565].form[0][0] = sse_module.vector
-    table[1565].form[0][1] = sse_module.vector
-    table[1565].form[0][2] = sse_module.vector
-    table[1565].form[0][3] = sse_module.vector
-    table[1565].form[1][0] = sse_module.vector
-    table[1565].form[1][1] = sse_module.vector
-    table[1565].form[1][2] = sse_module.vector
-    table[1565].form[1][3] = sse_module.vector
-    table[1566].form[0][0] = sse_module.vector_4
-    table[1566].form[0][1] = sse_module.vector_4
-    table[1566].form[0][2] = sse_module.vector_4
-    table[1566].form[0][3] = sse_module.vector_4
-    table[1566].form[1][0] = sse_module.vector_4
-    table[1566].form[1][1] = sse_module.vector_4
-    table[1566].form[1][2] = sse_module.vector_4
-    table[1566].form[1][3] = sse_module.vector_4
-    table[1567].form[0][0] = sse_module.vector
-    table[1567].form[0][1] = sse_module.vector
-    table[1567].form[0][2] = sse_module.vector
-    table[1567].form[0][3] = sse_module.vector
-    table[1567].form[1][0] = sse_module.vector
-    table[1567].form[1][1] = sse_module.vector
-    table[1567].form[1][2] = sse_module.vector
-    table[1567].form[1][3] = sse_module.vector
-    table[1568].form[0][0] = sse_module.vector_4
-    table[1568].form[0][1] = sse_module.vector_4
-    table[1568].form[0][2] = sse_module.vector_4
-    table[1568].form[0][3] = sse_module.vector_4
-    table[1568].form[1][0] = sse_module.vector_4
-    table[1568].form[1][1] = sse_module.vector_4
-    table[1568].form[1][2] = sse_module.vector_4
-    table[1568].form[1][3] = sse_module.vector_4
-    table[1569].form[0][0] = sse_float_module.float_16
-    table[1569].form[0][1] = sse_float_module.float_16
-    table[1569].form[0][2] = sse_float_module.float_16
-    table[1569].form[0][3] = sse_float_module.float_16
-    table[1569].form[1][0] = sse_float_module.float_16
-    table[1569].form[1][1] = sse_float_module.float_16
-    table[1569].form[1][2] = sse_float_module.float_16
-    table[1569].form[1][3] = sse_float_module.float_16
-    table[1570].form[0][0] = sse_float_module.float_16
-    table[1570].form[0][1] = sse_float_module.float_16
-    table[1570].form[0][2] = sse_float_module.float_16
-    table[1570].form[0][3] = sse_float_module.float_16
-    table[1570].form[1][0] = sse_float_module.float_16
-    table[1570].form[1][1] = sse_float_module.float_16
-    table[1570].form[1][2] = sse_float_module.float_16
-    table[1570].form[1][3] = sse_float_module.float_16
-    table[1571].form[0][0] = sse_float_module.float_16
-    table[1571].form[0][1] = sse_float_module.float_16
-    table[1571].form[0][2] = sse_float_module.float_16
-    table[1571].form[0][3] = sse_float_module.float_16
-    table[1571].form[1][0] = sse_float_module.float_16
-    table[1571].form[1][1] = sse_float_module.float_16
-    table[1571].form[1][2] = sse_float_module.float_16
-    table[1571].form[1][3] = sse_float_module.float_16
-    table[1572].form[0][0] = sse_float_module.float_16
-    table[1572].form[0][1] = sse_float_module.float_16
-    table[1572].form[0][2] = sse_float_module.float_16
-    table[1572].form[0][3] = sse_float_module.float_16
-    table[1572].form[1][0] = sse_float_module.float_16
-    table[1572].form[1][1] = sse_float_module.float_16
-    table[1572].form[1][2] = sse_float_module.float_16
-    table[1572].form[1][3] = sse_float_module.float_16
-    table[1573].form[0][0] = sse_float_module.float_16
-    table[1573].form[0][1] = sse_float_module.float_16
-    table[1573].form[0][2] = sse_float_module.float_16
-    table[1573].form[0][3] = sse_float_module.float_16
-    table[1573].form[1][0] = sse_float_module.float_16
-    table[1573].form[1][1] = sse_float_module.float_16
-    table[1573].form[1][2] = sse_float_module.float_16
-    table[1573].form[1][3] = sse_float_module.float_16
-    table[1574].form[0][0] = sse_float_module.float_16
-    table[1574].form[0][1] = sse_float_module.float_16
-    table[1574].form[0][2] = sse_float_module.float_16
-    table[1574].form[0][3] = sse_float_module.float_16
-    table[1574].form[1][0] = sse_float_module.float_16
-    table[1574].form[1][1] = sse_float_module.float_16
-    table[1574].form[1][2] = sse_float_module.float_16
-    table[1574].form[1][3] = sse_float_module.float_16
-    table[1575].form[0][0] = sse_float_module.compare_4
-    table[1575].form[0][1] = sse_float_module.compare_4
-    table[1575].form[0][2] = sse_float_module.compare_4
-    table[1575].form[0][3] = sse_float_module.compare_4
-    table[1575].form[1][0] = sse_float_module.compare_4
-    table[1575].form[1][1] = sse_float_module.compare_4
-    table[1575].form[1][2] = sse_float_module.compare_4
-    table[1575].form[1][3] = sse_float_module.compare_4
-    table[1576].form[0][0] = sse_float_module.compare_8
-    table[1576].form[0][1] = sse_float_module.compare_8
-    table[1576].form[0][2] = sse_float_module.compare_8
-    table[1576].form[0][3] = sse_float_module.compare_8
-    table[1576].form[1][0] = sse_float_module.compare_8
-    table[1576].form[1][1] = sse_float_module.compare_8
-    table[1576].form[1][2] = sse_float_module.compare_8
-    table[1576].form[1][3] = sse_float_module.compare_8
-    table[1577].form[0][0] = sse_float_module.compare_4
-    table[1577].form[0][1] = sse_float_module.compare_4
-    table[1577].form[0][2] = sse_float_module.compare_4
-    table[1577].form[0][3] = sse_float_module.compare_4
-    table[1577].form[1][0] = sse_float_module.compare_4
-    table[1577].form[1][1] = sse_float_module.compare_4
-    table[1577].form[1][2] = sse_float_module.compare_4
-    table[1577].form[1][3] = sse_float_module.compare_4
-    table[1578].form[0][0] = sse_float_module.compare_8
-    table[1578].form[0][1] = sse_float_module.compare_8
-    table[1578].form[0][2] = sse_float_module.compare_8
-    table[1578].form[0][3] = sse_float_module.compare_8
-    table[1578].form[1][0] = sse_float_module.compare_8
-    table[1578].form[1][1] = sse_float_module.compare_8
-    table[1578].form[1][2] = sse_float_module.compare_8
-    table[1578].form[1][3] = sse_float_module.compare_8
-    table[1579].form[0][0] = sse_float_module.float_16
-    table[1579].form[0][1] = sse_float_module.float_16
-    table[1579].form[0][2] = sse_float_module.float_16
-    table[1579].form[0][3] = sse_float_module.float_16
-    table[1579].form[1][0] = sse_float_module.float_16
-    table[1579].form[1][1] = sse_float_module.float_16
-    table[1579].form[1][2] = sse_float_module.float_16
-    table[1579].form[1][3] = sse_float_module.float_16
-    table[1580].form[0][0] = sse_float_module.float_16
-    table[1580].form[0][1] = sse_float_module.float_16
-    table[1580].form[0][2] = sse_float_module.float_16
-    table[1580].form[0][3] = sse_float_module.float_16
-    table[1580].form[1][0] = sse_float_module.float_16
-    table[1580].form[1][1] = sse_float_module.float_16
-    table[1580].form[1][2] = sse_float_module.float_16
-    table[1580].form[1][3] = sse_float_module.float_16
-    table[1581].form[0][0] = sse_float_module.float_4
-    table[1581].form[0][1] = sse_float_module.float_4
-    table[1581].form[0][2] = sse_float_module.float_4
-    table[1581].form[0][3] = sse_float_module.float_4
-    table[1581].form[1][0] = sse_float_module.float_4
-    table[1581].form[1][1] = sse_float_module.float_4
-    table[1581].form[1][2] = sse_float_module.float_4
-    table[1581].form[1][3] = sse_float_module.float_4
-    table[1582].form[0][0] = sse_float_module.float_8
-    table[1582].form[0][1] = sse_float_module.float_8
-    table[1582].form[0][2] = sse_float_module.float_8
-    table[1582].form[0][3] = sse_float_module.float_8
-    table[1582].form[1][0] = sse_float_module.float_8
-    table[1582].form[1][1] = sse_float_module.float_8
-    table[1582].form[1][2] = sse_float_module.float_8
-    table[1582].form[1][3] = sse_float_module.float_8
-    table[1583].form[0][0] = sse_float_module.float_16
-    table[1583].form[0][1] = sse_float_module.float_16
-    table[1583].form[0][2] = sse_float_module.float_16
-    table[1583].form[0][3] = sse_float_module.float_16
-    table[1583].form[1][0] = sse_float_module.float_16
-    table[1583].form[1][1] = sse_float_module.float_16
-    table[1583].form[1][2] = sse_float_module.float_16
-    table[1583].form[1][3] = sse_float_module.float_16
-    table[1584].form[0][0] = sse_float_module.float_16
-    table[1584].form[0][1] = sse_float_module.float_16
-    table[1584].form[0][2] = sse_float_module.float_16
-    table[1584].form[0][3] = sse_float_module.float_16
-    table[1584].form[1][0] = sse_float_module.float_16
-    table[1584].form[1][1] = sse_float_module.float_16
-    table[1584].form[1][2] = sse_float_module.float_16
-    table[1584].form[1][3] = sse_float_module.float_16
-    table[1585].form[0][0] = sse_float_module.from_integer
-    table[1585].form[0][1] = sse_float_module.from_integer
-    table[1585].form[0][2] = sse_float_module.from_integer
-    table[1585].form[0][3] = sse_float_module.from_integer
-    table[1585].form[1][0] = sse_float_module.from_integer
-    table[1585].form[1][1] = sse_float_module.from_integer
-    table[1585].form[1][2] = sse_float_module.from_integer
-    table[1585].form[1][3] = sse_float_module.from_integer
-    table[1586].form[0][0] = sse_float_module.from_integer
-    table[1586].form[0][1] = sse_float_module.from_integer
-    table[1586].form[0][2] = sse_float_module.from_integer
-    table[1586].form[0][3] = sse_float_module.from_integer
-    table[1586].form[1][0] = sse_float_module.from_integer
-    table[1586].form[1][1] = sse_float_module.from_integer
-    table[1586].form[1][2] = sse_float_module.from_integer
-    table[1586].form[1][3] = sse_float_module.from_integer
-    table[1587].form[0][0] = sse_float_module.to_integer_4
-    table[1587].form[0][1] = sse_float_module.to_integer_4
-    table[1587].form[0][2] = sse_float_module.to_integer_4
-    table[1587].form[0][3] = sse_float_module.to_integer_4
-    table[1587].form[1][0] = sse_float_module.to_integer_4
-    table[1587].form[1][1] = sse_float_module.to_integer_4
-    table[1587].form[1][2] = sse_float_module.to_integer_4
-    table[1587].form[1][3] = sse_float_module.to_integer_4
-    table[1588].form[0][0] = sse_float_module.to_integer_8
-    table[1588].form[0][1] = sse_float_module.to_integer_8
-    table[1588].form[0][2] = sse_float_module.to_integer_8
-    table[1588].form[0][3] = sse_float_module.to_integer_8
-    table[1588].form[1][0] = sse_float_module.to_integer_8
-    table[1588].form[1][1] = sse_float_module.to_integer_8
-    table[1588].form[1][2] = sse_float_module.to_integer_8
-    table[1588].form[1][3] = sse_float_module.to_integer_8
-    table[1589].form[0][0] = sse_float_module.to_integer_4
-    table[1589].form[0][1] = sse_float_module.to_integer_4
-    table[1589].form[0][2] = sse_float_module.to_integer_4
-    table[1589].form[0][3] = sse_float_module.to_integer_4
-    table[1589].form[1][0] = sse_float_module.to_integer_4
-    table[1589].form[1][1] = sse_float_module.to_integer_4
-    table[1589].form[1][2] = sse_float_module.to_integer_4
-    table[1589].form[1][3] = sse_float_module.to_integer_4
-    table[1590].form[0][0] = sse_float_module.to_integer_8
-    table[1590].form[0][1] = sse_float_module.to_integer_8
-    table[1590].form[0][2] = sse_float_module.to_integer_8
-    table[1590].form[0][3] = sse_float_module.to_integer_8
-    table[1590].form[1][0] = sse_float_module.to_integer_8
-    table[1590].form[1][1] = sse_float_module.to_integer_8
-    table[1590].form[1][2] = sse_float_module.to_integer_8
-    table[1590].form[1][3] = sse_float_module.to_integer_8
-    table[1591].form[0][0] = sse_float_module.float_8
-    table[1591].form[0][1] = sse_float_module.float_8
-    table[1591].form[0][2] = sse_float_module.float_8
-    table[1591].form[0][3] = sse_float_module.float_8
-    table[1591].form[1][0] = sse_float_module.float_8
-    table[1591].form[1][1] = sse_float_module.float_8
-    table[1591].form[1][2] = sse_float_module.float_8
-    table[1591].form[1][3] = sse_float_module.float_8
-    table[1592].form[0][0] = sse_float_module.float_16
-    table[1592].form[0][1] = sse_float_module.float_16
-    table[1592].form[0][2] = sse_float_module.float_16
-    table[1592].form[0][3] = sse_float_module.float_16
-    table[1592].form[1][0] = sse_float_module.float_16
-    table[1592].form[1][1] = sse_float_module.float_16
-    table[1592].form[1][2] = sse_float_module.float_16
-    table[1592].form[1][3] = sse_float_module.float_16
-    table[1593].form[0][0] = sse_float_module.float_4
-    table[1593].form[0][1] = sse_float_module.float_4
-    table[1593].form[0][2] = sse_float_module.float_4
-    table[1593].form[0][3] = sse_float_module.float_4
-    table[1593].form[1][0] = sse_float_module.float_4
-    table[1593].form[1][1] = sse_float_module.float_4
-    table[1593].form[1][2] = sse_float_module.float_4
-    table[1593].form[1][3] = sse_float_module.float_4
-    table[1594].form[0][0] = sse_float_module.float_8
-    table[1594].form[0][1] = sse_float_module.float_8
-    table[1594].form[0][2] = sse_float_module.float_8
-    table[1594].form[0][3] = sse_float_module.float_8
-    table[1594].form[1][0] = sse_float_module.float_8
-    table[1594].form[1][1] = sse_float_module.float_8
-    table[1594].form[1][2] = sse_float_module.float_8
-    table[1594].form[1][3] = sse_float_module.float_8
-    table[1595].form[0][0] = sse_float_module.float_16
-    table[1595].form[0][1] = sse_float_module.float_16
-    table[1595].form[0][2] = sse_float_module.float_16
-    table[1595].form[0][3] = sse_float_module.float_16
-    table[1595].form[1][0] = sse_float_module.float_16
-    table[1595].form[1][1] = sse_float_module.float_16
-    table[1595].form[1][2] = sse_float_module.float_16
-    table[1595].form[1][3] = sse_float_module.float_16
-    table[1596].form[0][0] = sse_float_module.float_16
-    table[1596].form[0][1] = sse_float_module.float_16
-    table[1596].form[0][2] = sse_float_module.float_16
-    table[1596].form[0][3] = sse_float_module.float_16
-    table[1596].form[1][0] = sse_float_module.float_16
-    table[1596].form[1][1] = sse_float_module.float_16
-    table[1596].form[1][2] = sse_float_module.float_16
-    table[1596].form[1][3] = sse_float_module.float_16
-    table[1597].form[0][0] = sse_float_module.float_16
-    table[1597].form[0][1] = sse_float_module.float_16
-    table[1597].form[0][2] = sse_float_module.float_16
-    table[1597].form[0][3] = sse_float_module.float_16
-    table[1597].form[1][0] = sse_float_module.float_16
-    table[1597].form[1][1] = sse_float_module.float_16
-    table[1597].form[1][2] = sse_float_module.float_16
-    table[1597].form[1][3] = sse_float_module.float_16
-    table[1598].form[0][0] = sse_float_module.float_16
-    table[1598].form[0][1] = sse_float_module.float_16
-    table[1598].form[0][2] = sse_float_module.float_16
-    table[1598].form[0][3] = sse_float_module.float_16
-    table[1598].form[1][0] = sse_float_module.float_16
-    table[1598].form[1][1] = sse_float_module.float_16
-    table[1598].form[1][2] = sse_float_module.float_16
-    table[1598].form[1][3] = sse_float_module.float_16
-    table[1599].form[0][0] = sse_float_module.float_16
-    table[1599].form[0][1] = sse_float_module.float_16
-    table[1599].form[0][2] = sse_float_module.float_16
-    table[1599].form[0][3] = sse_float_module.float_16
-    table[1599].form[1][0] = sse_float_module.float_16
-    table[1599].form[1][1] = sse_float_module.float_16
-
-
-@cython.cfunc
-@cython.exceptval(check=False)
-def fill_26(table: HandlerSetP) -> cython.void:
-    table[1599].form[1][2] = sse_float_module.float_16
-    table[1599].form[1][3] = sse_float_module.float_16
-    table[1600].form[0][0] = sse_module.vector_8
-    table[1600].form[0][1] = sse_module.vector_8
-    table[1600].form[0][2] = sse_module.vector_8
-    table[1600].form[0][3] = sse_module.vector_8
-    table[1600].form[1][0] = sse_module.vector_8
-    table[1600].form[1][1] = sse_module.vector_8
-    table[1600].form[1][2] = sse_module.vector_8
-    table[1600].form[1][3] = sse_module.vector_8
-    table[1601].form[0][0] = x87_mmx_module.cvtpi
-    table[1601].form[0][1] = x87_mmx_module.cvtpi
-    table[1601].form[0][2] = x87_mmx_module.cvtpi
-    table[1601].form[0][3] = x87_mmx_module.cvtpi
-    table[1601].form[1][0] = x87_mmx_module.cvtpi
-    table[1601].form[1][1] = x87_mmx_module.cvtpi
-    table[1601].form[1][2] = x87_mmx_module.cvtpi
-    table[1601].form[1][3] = x87_mmx_module.cvtpi
-    table[1602].form[0][0] = x87_mmx_module.cvtpi
-    table[1602].form[0][1] = x87_mmx_module.cvtpi
-    table[1602].form[0][2] = x87_mmx_module.cvtpi
-    table[1602].form[0][3] = x87_mmx_module.cvtpi
-    table[1602].form[1][0] = x87_mmx_module.cvtpi
-    table[1602].form[1][1] = x87_mmx_module.cvtpi
-    table[1602].form[1][2] = x87_mmx_module.cvtpi
-    table[1602].form[1][3] = x87_mmx_module.cvtpi
-    table[1603].form[0][0] = x87_mmx_module.cvtps2pi
-    table[1603].form[0][1] = x87_mmx_module.cvtps2pi
-    table[1603].form[0][2] = x87_mmx_module.cvtps2pi
-    table[1603].form[0][3] = x87_mmx_module.cvtps2pi
-    table[1603].form[1][0] = x87_mmx_module.cvtps2pi
-    table[1603].form[1][1] = x87_mmx_module.cvtps2pi
-    table[1603].form[1][2] = x87_mmx_module.cvtps2pi
-    table[1603].form[1][3] = x87_mmx_module.cvtps2pi
-    table[1604].form[0][0] = x87_mmx_module.cvtpd2pi
-    table[1604].form[0][1] = x87_mmx_module.cvtpd2pi
-    table[1604].form[0][2] = x87_mmx_module.cvtpd2pi
-    table[1604].form[0][3] = x87_mmx_module.cvtpd2pi
-    table[1604].form[1][0] = x87_mmx_module.cvtpd2pi
-    table[1604].form[1][1] = x87_mmx_module.cvtpd2pi
-    table[1604].form[1][2] = x87_mmx_module.cvtpd2pi
-    table[1604].form[1][3] = x87_mmx_module.cvtpd2pi
-    table[1605].form[0][0] = x87_mmx_module.cvtps2pi
-    table[1605].form[0][1] = x87_mmx_module.cvtps2pi
-    table[1605].form[0][2] = x87_mmx_module.cvtps2pi
-    table[1605].form[0][3] = x87_mmx_module.cvtps2pi
-    table[1605].form[1][0] = x87_mmx_module.cvtps2pi
-    table[1605].form[1][1] = x87_mmx_module.cvtps2pi
-    table[1605].form[1][2] = x87_mmx_module.cvtps2pi
-    table[1605].form[1][3] = x87_mmx_module.cvtps2pi
-    table[1606].form[0][0] = x87_mmx_module.cvtpd2pi
-    table[1606].form[0][1] = x87_mmx_module.cvtpd2pi
-    table[1606].form[0][2] = x87_mmx_module.cvtpd2pi
-    table[1606].form[0][3] = x87_mmx_module.cvtpd2pi
-    table[1606].form[1][0] = x87_mmx_module.cvtpd2pi
-    table[1606].form[1][1] = x87_mmx_module.cvtpd2pi
-    table[1606].form[1][2] = x87_mmx_module.cvtpd2pi
-    table[1606].form[1][3] = x87_mmx_module.cvtpd2pi
-    table[1607].form[0][0] = sse_module.vector
-    table[1607].form[0][1] = sse_module.vector
-    table[1607].form[0][2] = sse_module.vector
-    table[1607].form[0][3] = sse_module.vector
-    table[1607].form[1][0] = sse_module.vector
-    table[1607].form[1][1] = sse_module.vector
-    table[1607].form[1][2] = sse_module.vector
-    table[1607].form[1][3] = sse_module.vector
-    table[1608].form[0][0] = sse_module.vector
-    table[1608].form[0][1] = sse_module.vector
-    table[1608].form[0][2] = sse_module.vector
-    table[1608].form[0][3] = sse_module.vector
-    table[1608].form[1][0] = sse_module.vector
-    table[1608].form[1][1] = sse_module.vector
-    table[1608].form[1][2] = sse_module.vector
-    table[1608].form[1][3] = sse_module.vector
-    table[1609].form[0][0] = sse_module.vector
-    table[1609].form[0][1] = sse_module.vector
-    table[1609].form[0][2] = sse_module.vector
-    table[1609].form[0][3] = sse_module.vector
-    table[1609].form[1][0] = sse_module.vector
-    table[1609].form[1][1] = sse_module.vector
-    table[1609].form[1][2] = sse_module.vector
-    table[1609].form[1][3] = sse_module.vector
-    table[1610].form[0][0] = sse_module.vector
-    table[1610].form[0][1] = sse_module.vector
-    table[1610].form[0][2] = sse_module.vector
-    table[1610].form[0][3] = sse_module.vector
-    table[1610].form[1][0] = sse_module.vector
-    table[1610].form[1][1] = sse_module.vector
-    table[1610].form[1][2] = sse_module.vector
-    table[1610].form[1][3] = sse_module.vector
-    table[1611].form[0][0] = sse_module.vector
-    table[1611].form[0][1] = sse_module.vector
-    table[1611].form[0][2] = sse_module.vector
-    table[1611].form[0][3] = sse_module.vector
-    table[1611].form[1][0] = sse_module.vector
-    table[1611].form[1][1] = sse_module.vector
-    table[1611].form[1][2] = sse_module.vector
-    table[1611].form[1][3] = sse_module.vector
-    table[1612].form[0][0] = sse_module.vector
-    table[1612].form[0][1] = sse_module.vector
-    table[1612].form[0][2] = sse_module.vector
-    table[1612].form[0][3] = sse_module.vector
-    table[1612].form[1][0] = sse_module.vector
-    table[1612].form[1][1] = sse_module.vector
-    table[1612].form[1][2] = sse_module.vector
-    table[1612].form[1][3] = sse_module.vector
-    table[1613].form[0][0] = sse_module.vector
-    table[1613].form[0][1] = sse_module.vector
-    table[1613].form[0][2] = sse_module.vector
-    table[1613].form[0][3] = sse_module.vector
-    table[1613].form[1][0] = sse_module.vector
-    table[1613].form[1][1] = sse_module.vector
-    table[1613].form[1][2] = sse_module.vector
-    table[1613].form[1][3] = sse_module.vector
-    table[1614].form[0][0] = sse_module.vector
-    table[1614].form[0][1] = sse_module.vector
-    table[1614].form[0][2] = sse_module.vector
-    table[1614].form[0][3] = sse_module.vector
-    table[1614].form[1][0] = sse_module.vector
-    table[1614].form[1][1] = sse_module.vector
-    table[1614].form[1][2] = sse_module.vector
-    table[1614].form[1][3] = sse_module.vector
-    table[1615].form[0][0] = sse_module.vector
-    table[1615].form[0][1] = sse_module.vector
-    table[1615].form[0][2] = sse_module.vector
-    table[1615].form[0][3] = sse_module.vector
-    table[1615].form[1][0] = sse_module.vector
-    table[1615].form[1][1] = sse_module.vector
-    table[1615].form[1][2] = sse_module.vector
-    table[1615].form[1][3] = sse_module.vector
-    table[1616].form[0][0] = sse_module.vector_mask
-    table[1616].form[0][1] = sse_module.vector_mask
-    table[1616].form[0][2] = sse_module.vector_mask
-    table[1616].form[0][3] = sse_module.vector_mask
-    table[1616].form[1][0] = sse_module.vector_mask
-    table[1616].form[1][1] = sse_module.vector_mask
-    table[1616].form[1][2] = sse_module.vector_mask
-    table[1616].form[1][3] = sse_module.vector_mask
-    table[1617].form[0][0] = sse_module.vector_mask
-    table[1617].form[0][1] = sse_module.vector_mask
-    table[1617].form[0][2] = sse_module.vector_mask
-    table[1617].form[0][3] = sse_module.vector_mask
-    table[1617].form[1][0] = sse_module.vector_mask
-    table[1617].form[1][1] = sse_module.vector_mask
-    table[1617].form[1][2] = sse_module.vector_mask
-    table[1617].form[1][3] = sse_module.vector_mask
-    table[1618].form[0][0] = sse_module.vector_mask
-    table[1618].form[0][1] = sse_module.vector_mask
-    table[1618].form[0][2] = sse_module.vector_mask
-    table[1618].form[0][3] = sse_module.vector_mask
-    table[1618].form[1][0] = sse_module.vector_mask
-    table[1618].form[1][1] = sse_module.vector_mask
-    table[1618].form[1][2] = sse_module.vector_mask
-    table[1618].form[1][3] = sse_module.vector_mask
-    table[1619].form[0][0] = sse_module.vector
-    table[1619].form[0][1] = sse_module.vector
-    table[1619].form[0][2] = sse_module.vector
-    table[1619].form[0][3] = sse_module.vector
-    table[1619].form[1][0] = sse_module.vector
-    table[1619].form[1][1] = sse_module.vector
-    table[1619].form[1][2] = sse_module.vector
-    table[1619].form[1][3] = sse_module.vector
-    table[1620].form[0][0] = sse_module.vector
-    table[1620].form[0][1] = sse_module.vector
-    table[1620].form[0][2] = sse_module.vector
-    table[1620].form[0][3] = sse_module.vector
-    table[1620].form[1][0] = sse_module.vector
-    table[1620].form[1][1] = sse_module.vector
-    table[1620].form[1][2] = sse_module.vector
-    table[1620].form[1][3] = sse_module.vector
-    table[1621].form[0][0] = sse_module.vector
-    table[1621].form[0][1] = sse_module.vector
-    table[1621].form[0][2] = sse_module.vector
-    table[1621].form[0][3] = sse_module.vector
-    table[1621].form[1][0] = sse_module.vector
-    table[1621].form[1][1] = sse_module.vector
-    table[1621].form[1][2] = sse_module.vector
-    table[1621].form[1][3] = sse_module.vector
-    table[1622].form[0][0] = sse_gpr_module.insertps
-    table[1622].form[0][1] = sse_gpr_module.insertps
-    table[1622].form[0][2] = sse_gpr_module.insertps
-    table[1622].form[0][3] = sse_gpr_module.insertps
-    table[1622].form[1][0] = sse_gpr_module.insertps
-    table[1622].form[1][1] = sse_gpr_module.insertps
-    table[1622].form[1][2] = sse_gpr_module.insertps
-    table[1622].form[1][3] = sse_gpr_module.insertps
-    table[1623].form[0][0] = sse_gpr_module.movmskps
-    table[1623].form[0][1] = sse_gpr_module.movmskps
-    table[1623].form[0][2] = sse_gpr_module.movmskps
-    table[1623].form[0][3] = sse_gpr_module.movmskps
-    table[1624].form[0][0] = sse_gpr_module.movmskpd
-    table[1624].form[0][1] = sse_gpr_module.movmskpd
-    table[1624].form[0][2] = sse_gpr_module.movmskpd
-    table[1624].form[0][3] = sse_gpr_module.movmskpd
-    table[1625].form[0][0] = sse_gpr_module.pmovmskb
-    table[1625].form[0][1] = sse_gpr_module.pmovmskb
-    table[1625].form[0][2] = sse_gpr_module.pmovmskb
-    table[1625].form[0][3] = sse_gpr_module.pmovmskb
-    table[1626].form[0][0] = sse_gpr_module.pinsrw
-    table[1626].form[0][1] = sse_gpr_module.pinsrw
-    table[1626].form[0][2] = sse_gpr_module.pinsrw
-    table[1626].form[0][3] = sse_gpr_module.pinsrw
-    table[1626].form[1][0] = sse_gpr_module.pinsrw
-    table[1626].form[1][1] = sse_gpr_module.pinsrw
-    table[1626].form[1][2] = sse_gpr_module.pinsrw
-    table[1626].form[1][3] = sse_gpr_module.pinsrw
-    table[1627].form[0][0] = sse_gpr_module.pextrw_register
-    table[1627].form[0][1] = sse_gpr_module.pextrw_register
-    table[1627].form[0][2] = sse_gpr_module.pextrw_register
-    table[1627].form[0][3] = sse_gpr_module.pextrw_register
-    table[1628].form[1][0] = sse_gpr_module.pextrb
-    table[1628].form[1][1] = sse_gpr_module.pextrb
-    table[1628].form[1][2] = sse_gpr_module.pextrb
-    table[1628].form[1][3] = sse_gpr_module.pextrb
-    table[1629].form[0][0] = sse_gpr_module.pextrb
-    table[1629].form[0][1] = sse_gpr_module.pextrb
-    table[1629].form[0][2] = sse_gpr_module.pextrb
-    table[1629].form[0][3] = sse_gpr_module.pextrb
-    table[1630].form[0][0] = sse_gpr_module.pextrw
-    table[1630].form[0][1] = sse_gpr_module.pextrw
-    table[1630].form[0][2] = sse_gpr_module.pextrw
-    table[1630].form[0][3] = sse_gpr_module.pextrw
-    table[1630].form[1][0] = sse_gpr_module.pextrw
-    table[1630].form[1][1] = sse_gpr_module.pextrw
-    table[1630].form[1][2] = sse_gpr_module.pextrw
-    table[1630].form[1][3] = sse_gpr_module.pextrw
-    table[1631].form[0][0] = sse_gpr_module.pextrd
-    table[1631].form[0][1] = sse_gpr_module.pextrd
-    table[1631].form[0][2] = sse_gpr_module.pextrd
-    table[1631].form[0][3] = sse_gpr_module.pextrd
-    table[1631].form[1][0] = sse_gpr_module.pextrd
-    table[1631].form[1][1] = sse_gpr_module.pextrd
-    table[1631].form[1][2] = sse_gpr_module.pextrd
-    table[1631].form[1][3] = sse_gpr_module.pextrd
-    table[1632].form[0][0] = sse_gpr_module.extractps
-    table[1632].form[0][1] = sse_gpr_module.extractps
-    table[1632].form[0][2] = sse_gpr_module.extractps
-    table[1632].form[0][3] = sse_gpr_module.extractps
-    table[1632].form[1][0] = sse_gpr_module.extractps
-    table[1632].form[1][1] = sse_gpr_module.extractps
-    table[1632].form[1][2] = sse_gpr_module.extractps
-    table[1632].form[1][3] = sse_gpr_module.extractps
-    table[1633].form[1][0] = sse_gpr_module.pinsrb
-    table[1633].form[1][1] = sse_gpr_module.pinsrb
-    table[1633].form[1][2] = sse_gpr_module.pinsrb
-    table[1633].form[1][3] = sse_gpr_module.pinsrb
-    table[1634].form[0][0] = sse_gpr_module.pinsrb
-    table[1634].form[0][1] = sse_gpr_module.pinsrb
-    table[1634].form[0][2] = sse_gpr_module.pinsrb
-    table[1634].form[0][3] = sse_gpr_module.pinsrb
-    table[1635].form[0][0] = sse_gpr_module.pinsrd
-    table[1635].form[0][1] = sse_gpr_module.pinsrd
-    table[1635].form[0][2] = sse_gpr_module.pinsrd
-    table[1635].form[0][3] = sse_gpr_module.pinsrd
-    table[1635].form[1][0] = sse_gpr_module.pinsrd
-    table[1635].form[1][1] = sse_gpr_module.pinsrd
-    table[1635].form[1][2] = sse_gpr_module.pinsrd
-    table[1635].form[1][3] = sse_gpr_module.pinsrd
-    table[1636].form[0][0] = x87_mmx_module.mmx_4
-    table[1636].form[0][1] = x87_mmx_module.mmx_4
-    table[1636].form[0][2] = x87_mmx_module.mmx_4
-    table[1636].form[0][3] = x87_mmx_module.mmx_4
-    table[1636].form[1][0] = x87_mmx_module.mmx_4
-    table[1636].form[1][1] = x87_mmx_module.mmx_4
-    table[1636].form[1][2] = x87_mmx_module.mmx_4
-    table[1636].form[1][3] = x87_mmx_module.mmx_4
-    table[1637].form[0][0] = sse_module.vector
-    table[1637].form[0][1] = sse_module.vector
-    table[1637].form[0][2] = sse_module.vector
-    table[1637].form[0][3] = sse_module.vector
-    table[1637].form[1][0] = sse_module.vector
-    table[1637].form[1][1] = sse_module.vector
-    table[1637].form[1][2] = sse_module.vector
-    table[1637].form[1][3] = sse_module.vector
-    table[1638].form[0][0] = x87_mmx_module.mmx_4
-    table[1638].form[0][1] = x87_mmx_module.mmx_4
-    table[1638].form[0][2] = x87_mmx_module.mmx_4
-    table[1638].form[0][3] = x87_mmx_module.mmx_4
-    table[1638].form[1][0] = x87_mmx_module.mmx_4
-    table[1638].form[1][1] = x87_mmx_module.mmx_4
-    table[1638].form[1][2] = x87_mmx_module.mmx_4
-    table[1638].form[1][3] = x87_mmx_module.mmx_4
-    table[1639].form[0][0] = sse_module.vector
-    table[1639].form[0][1] = sse_module.vector
-    table[1639].form[0][2] = sse_module.vector
-    table[1639].form[0][3] = sse_module.vector
-    table[1639].form[1][0] = sse_module.vector
-    table[1639].form[1][1] = sse_module.vector
-    table[1639].form[1][2] = sse_module.vector
-    table[1639].form[1][3] = sse_module.vector
-    table[1640].form[0][0] = x87_mmx_module.mmx_4
-    table[1640].form[0][1] = x87_mmx_module.mmx_4
-    table[1640].form[0][2] = x87_mmx_module.mmx_4
-    table[1640].form[0][3] = x87_mmx_module.mmx_4
-    table[1640].form[1][0] = x87_mmx_module.mmx_4
-    table[1640].form[1][1] = x87_mmx_module.mmx_4
-    table[1640].form[1][2] = x87_mmx_module.mmx_4
-    table[1640].form[1][3] = x87_mmx_module.mmx_4
-    table[1641].form[0][0] = sse_module.vector
-    table[1641].form[0][1] = sse_module.vector
-    table[1641].form[0][2] = sse_module.vector
-    table[1641].form[0][3] = sse_module.vector
-    table[1641].form[1][0] = sse_module.vector
-    table[1641].form[1][1] = sse_module.vector
-    table[1641].form[1][2] = sse_module.vector
-    table[1641].form[1][3] = sse_module.vector
-    table[1642].form[0][0] = x87_mmx_module.mmx
-    table[1642].form[0][1] = x87_mmx_module.mmx
-    table[1642].form[0][2] = x87_mmx_module.mmx
-    table[1642].form[0][3] = x87_mmx_module.mmx
-    table[1642].form[1][0] = x87_mmx_module.mmx
-    table[1642].form[1][1] = x87_mmx_module.mmx
-    table[1642].form[1][2] = x87_mmx_module.mmx
-    table[1642].form[1][3] = x87_mmx_module.mmx
-    table[1643].form[0][0] = sse_module.vector
-    table[1643].form[0][1] = sse_module.vector
-    table[1643].form[0][2] = sse_module.vector
-    table[1643].form[0][3] = sse_module.vector
-    table[1643].form[1][0] = sse_module.vector
-    table[1643].form[1][1] = sse_module.vector
-    table[1643].form[1][2] = sse_module.vector
-    table[1643].form[1][3] = sse_module.vector
-    table[1644].form[0][0] = x87_mmx_module.mmx
-    table[1644].form[0][1] = x87_mmx_module.mmx
-    table[1644].form[0][2] = x87_mmx_module.mmx
-    table[1644].form[0][3] = x87_mmx_module.mmx
-    table[1644].form[1][0] = x87_mmx_module.mmx
-    table[1644].form[1][1] = x87_mmx_module.mmx
-    table[1644].form[1][2] = x87_mmx_module.mmx
-    table[1644].form[1][3] = x87_mmx_module.mmx
-    table[1645].form[0][0] = sse_module.vector
-    table[1645].form[0][1] = sse_module.vector
-    table[1645].form[0][2] = sse_module.vector
-    table[1645].form[0][3] = sse_module.vector
-    table[1645].form[1][0] = sse_module.vector
-    table[1645].form[1][1] = sse_module.vector
-    table[1645].form[1][2] = sse_module.vector
-    table[1645].form[1][3] = sse_module.vector
-    table[1646].form[0][0] = x87_mmx_module.mmx
-    table[1646].form[0][1] = x87_mmx_module.mmx
-    table[1646].form[0][2] = x87_mmx_module.mmx
-    table[1646].form[0][3] = x87_mmx_module.mmx
-    table[1646].form[1][0] = x87_mmx_module.mmx
-    table[1646].form[1][1] = x87_mmx_module.mmx
-    table[1646].form[1][2] = x87_mmx_module.mmx
-    table[1646].form[1][3] = x87_mmx_module.mmx
-    table[1647].form[0][0] = sse_module.vector
-    table[1647].form[0][1] = sse_module.vector
-    table[1647].form[0][2] = sse_module.vector
-    table[1647].form[0][3] = sse_module.vector
-    table[1647].form[1][0] = sse_module.vector
-    table[1647].form[1][1] = sse_module.vector
-    table[1647].form[1][2] = sse_module.vector
-    table[1647].form[1][3] = sse_module.vector
-    table[1648].form[0][0] = x87_mmx_module.mmx
-    table[1648].form[0][1] = x87_mmx_module.mmx
-    table[1648].form[0][2] = x87_mmx_module.mmx
-    table[1648].form[0][3] = x87_mmx_module.mmx
-    table[1648].form[1][0] = x87_mmx_module.mmx
-    table[1648].form[1][1] = x87_mmx_module.mmx
-    table[1648].form[1][2] = x87_mmx_module.mmx
-    table[1648].form[1][3] = x87_mmx_module.mmx
-    table[1649].form[0][0] = sse_module.vector
-    table[1649].form[0][1] = sse_module.vector
-    table[1649].form[0][2] = sse_module.vector
-    table[1649].form[0][3] = sse_module.vector
-    table[1649].form[1][0] = sse_module.vector
-    table[1649].form[1][1] = sse_module.vector
-    table[1649].form[1][2] = sse_module.vector
-    table[1649].form[1][3] = sse_module.vector
-    table[1650].form[0][0] = x87_mmx_module.mmx
-    table[1650].form[0][1] = x87_mmx_module.mmx
-    table[1650].form[0][2] = x87_mmx_module.mmx
-    table[1650].form[0][3] = x87_mmx_module.mmx
-    table[1650].form[1][0] = x87_mmx_module.mmx
-    table[1650].form[1][1] = x87_mmx_module.mmx
-    table[1650].form[1][2] = x87_mmx_module.mmx
-    table[1650].form[1][3] = x87_mmx_module.mmx
-    table[1651].form[0][0] = sse_module.vector
-    table[1651].form[0][1] = sse_module.vector
-    table[1651].form[0][2] = sse_module.vector
-    table[1651].form[0][3] = sse_module.vector
-    table[1651].form[1][0] = sse_module.vector
-    table[1651].form[1][1] = sse_module.vector
-    table[1651].form[1][2] = sse_module.vector
-    table[1651].form[1][3] = sse_module.vector
-    table[1652].form[0][0] = x87_mmx_module.mmx
-    table[1652].form[0][1] = x87_mmx_module.mmx
-    table[1652].form[0][2] = x87_mmx_module.mmx
-    table[1652].form[0][3] = x87_mmx_module.mmx
-    table[1652].form[1][0] = x87_mmx_module.mmx
-    table[1652].form[1][1] = x87_mmx_module.mmx
-    table[1652].form[1][2] = x87_mmx_module.mmx
-    table[1652].form[1][3] = x87_mmx_module.mmx
-    table[1653].form[0][0] = sse_module.vector
-    table[1653].form[0][1] = sse_module.vector
-    table[1653].form[0][2] = sse_module.vector
-    table[1653].form[0][3] = sse_module.vector
-    table[1653].form[1][0] = sse_module.vector
-    table[1653].form[1][1] = sse_module.vector
-
-
-@cython.cfunc
-@cython.exceptval(check=False)
-def fill_27(table: HandlerSetP) -> cython.void:
-    table[1653].form[1][2] = sse_module.vector
-    table[1653].form[1][3] = sse_module.vector
-    table[1654].form[0][0] = x87_mmx_module.mmx
-    table[1654].form[0][1] = x87_mmx_module.mmx
-    table[1654].form[0][2] = x87_mmx_module.mmx
-    table[1654].form[0][3] = x87_mmx_module.mmx
-    table[1654].form[1][0] = x87_mmx_module.mmx
-    table[1654].form[1][1] = x87_mmx_module.mmx
-    table[1654].form[1][2] = x87_mmx_module.mmx
-    table[1654].form[1][3] = x87_mmx_module.mmx
-    table[1655].form[0][0] = sse_module.vector
-    table[1655].form[0][1] = sse_module.vector
-    table[1655].form[0][2] = sse_module.vector
-    table[1655].form[0][3] = sse_module.vector
-    table[1655].form[1][0] = sse_module.vector
-    table[1655].form[1][1] = sse_module.vector
-    table[1655].form[1][2] = sse_module.vector
-    table[1655].form[1][3] = sse_module.vector
-    table[1656].form[0][0] = x87_mmx_module.mmx
-    table[1656].form[0][1] = x87_mmx_module.mmx
-    table[1656].form[0][2] = x87_mmx_module.mmx
-    table[1656].form[0][3] = x87_mmx_module.mmx
-    table[1656].form[1][0] = x87_mmx_module.mmx
-    table[1656].form[1][1] = x87_mmx_module.mmx
-    table[1656].form[1][2] = x87_mmx_module.mmx
-    table[1656].form[1][3] = x87_mmx_module.mmx
-    table[1657].form[0][0] = sse_module.vector
-    table[1657].form[0][1] = sse_module.vector
-    table[1657].form[0][2] = sse_module.vector
-    table[1657].form[0][3] = sse_module.vector
-    table[1657].form[1][0] = sse_module.vector
-    table[1657].form[1][1] = sse_module.vector
-    table[1657].form[1][2] = sse_module.vector
-    table[1657].form[1][3] = sse_module.vector
-    table[1658].form[0][0] = x87_mmx_module.mmx
-    table[1658].form[0][1] = x87_mmx_module.mmx
-    table[1658].form[0][2] = x87_mmx_module.mmx
-    table[1658].form[0][3] = x87_mmx_module.mmx
-    table[1658].form[1][0] = x87_mmx_module.mmx
-    table[1658].form[1][1] = x87_mmx_module.mmx
-    table[1658].form[1][2] = x87_mmx_module.mmx
-    table[1658].form[1][3] = x87_mmx_module.mmx
-    table[1659].form[0][0] = sse_module.vector
-    table[1659].form[0][1] = sse_module.vector
-    table[1659].form[0][2] = sse_module.vector
-    table[1659].form[0][3] = sse_module.vector
-    table[1659].form[1][0] = sse_module.vector
-    table[1659].form[1][1] = sse_module.vector
-    table[1659].form[1][2] = sse_module.vector
-    table[1659].form[1][3] = sse_module.vector
-    table[1660].form[0][0] = x87_mmx_module.mmx
-    table[1660].form[0][1] = x87_mmx_module.mmx
-    table[1660].form[0][2] = x87_mmx_module.mmx
-    table[1660].form[0][3] = x87_mmx_module.mmx
-    table[1660].form[1][0] = x87_mmx_module.mmx
-    table[1660].form[1][1] = x87_mmx_module.mmx
-    table[1660].form[1][2] = x87_mmx_module.mmx
-    table[1660].form[1][3] = x87_mmx_module.mmx
-    table[1661].form[0][0] = sse_module.vector
-    table[1661].form[0][1] = sse_module.vector
-    table[1661].form[0][2] = sse_module.vector
-    table[1661].form[0][3] = sse_module.vector
-    table[1661].form[1][0] = sse_module.vector
-    table[1661].form[1][1] = sse_module.vector
-    table[1661].form[1][2] = sse_module.vector
-    table[1661].form[1][3] = sse_module.vector
-    table[1662].form[0][0] = x87_mmx_module.mmx
-    table[1662].form[0][1] = x87_mmx_module.mmx
-    table[1662].form[0][2] = x87_mmx_module.mmx
-    table[1662].form[0][3] = x87_mmx_module.mmx
-    table[1662].form[1][0] = x87_mmx_module.mmx
-    table[1662].form[1][1] = x87_mmx_module.mmx
-    table[1662].form[1][2] = x87_mmx_module.mmx
-    table[1662].form[1][3] = x87_mmx_module.mmx
-    table[1663].form[0][0] = sse_module.vector
-    table[1663].form[0][1] = sse_module.vector
-    table[1663].form[0][2] = sse_module.vector
-    table[1663].form[0][3] = sse_module.vector
-    table[1663].form[1][0] = sse_module.vector
-    table[1663].form[1][1] = sse_module.vector
-    table[1663].form[1][2] = sse_module.vector
-    table[1663].form[1][3] = sse_module.vector
-    table[1664].form[0][0] = x87_mmx_module.mmx
-    table[1664].form[0][1] = x87_mmx_module.mmx
-    table[1664].form[0][2] = x87_mmx_module.mmx
-    table[1664].form[0][3] = x87_mmx_module.mmx
-    table[1664].form[1][0] = x87_mmx_module.mmx
-    table[1664].form[1][1] = x87_mmx_module.mmx
-    table[1664].form[1][2] = x87_mmx_module.mmx
-    table[1664].form[1][3] = x87_mmx_module.mmx
-    table[1665].form[0][0] = sse_module.vector
-    table[1665].form[0][1] = sse_module.vector
-    table[1665].form[0][2] = sse_module.vector
-    table[1665].form[0][3] = sse_module.vector
-    table[1665].form[1][0] = sse_module.vector
-    table[1665].form[1][1] = sse_module.vector
-    table[1665].form[1][2] = sse_module.vector
-    table[1665].form[1][3] = sse_module.vector
-    table[1666].form[0][0] = x87_mmx_module.mmx
-    table[1666].form[0][1] = x87_mmx_module.mmx
-    table[1666].form[0][2] = x87_mmx_module.mmx
-    table[1666].form[0][3] = x87_mmx_module.mmx
-    table[1666].form[1][0] = x87_mmx_module.mmx
-    table[1666].form[1][1] = x87_mmx_module.mmx
-    table[1666].form[1][2] = x87_mmx_module.mmx
-    table[1666].form[1][3] = x87_mmx_module.mmx
-    table[1667].form[0][0] = sse_module.vector
-    table[1667].form[0][1] = sse_module.vector
-    table[1667].form[0][2] = sse_module.vector
-    table[1667].form[0][3] = sse_module.vector
-    table[1667].form[1][0] = sse_module.vector
-    table[1667].form[1][1] = sse_module.vector
-    table[1667].form[1][2] = sse_module.vector
-    table[1667].form[1][3] = sse_module.vector
-    table[1668].form[0][0] = x87_mmx_module.mmx
-    table[1668].form[0][1] = x87_mmx_module.mmx
-    table[1668].form[0][2] = x87_mmx_module.mmx
-    table[1668].form[0][3] = x87_mmx_module.mmx
-    table[1668].form[1][0] = x87_mmx_module.mmx
-    table[1668].form[1][1] = x87_mmx_module.mmx
-    table[1668].form[1][2] = x87_mmx_module.mmx
-    table[1668].form[1][3] = x87_mmx_module.mmx
-    table[1669].form[0][0] = sse_module.vector
-    table[1669].form[0][1] = sse_module.vector
-    table[1669].form[0][2] = sse_module.vector
-    table[1669].form[0][3] = sse_module.vector
-    table[1669].form[1][0] = sse_module.vector
-    table[1669].form[1][1] = sse_module.vector
-    table[1669].form[1][2] = sse_module.vector
-    table[1669].form[1][3] = sse_module.vector
-    table[1670].form[0][0] = x87_mmx_module.mmx
-    table[1670].form[0][1] = x87_mmx_module.mmx
-    table[1670].form[0][2] = x87_mmx_module.mmx
-    table[1670].form[0][3] = x87_mmx_module.mmx
-    table[1670].form[1][0] = x87_mmx_module.mmx
-    table[1670].form[1][1] = x87_mmx_module.mmx
-    table[1670].form[1][2] = x87_mmx_module.mmx
-    table[1670].form[1][3] = x87_mmx_module.mmx
-    table[1671].form[0][0] = sse_module.vector
-    table[1671].form[0][1] = sse_module.vector
-    table[1671].form[0][2] = sse_module.vector
-    table[1671].form[0][3] = sse_module.vector
-    table[1671].form[1][0] = sse_module.vector
-    table[1671].form[1][1] = sse_module.vector
-    table[1671].form[1][2] = sse_module.vector
-    table[1671].form[1][3] = sse_module.vector
-    table[1672].form[0][0] = x87_mmx_module.mmx
-    table[1672].form[0][1] = x87_mmx_module.mmx
-    table[1672].form[0][2] = x87_mmx_module.mmx
-    table[1672].form[0][3] = x87_mmx_module.mmx
-    table[1672].form[1][0] = x87_mmx_module.mmx
-    table[1672].form[1][1] = x87_mmx_module.mmx
-    table[1672].form[1][2] = x87_mmx_module.mmx
-    table[1672].form[1][3] = x87_mmx_module.mmx
-    table[1673].form[0][0] = sse_module.vector
-    table[1673].form[0][1] = sse_module.vector
-    table[1673].form[0][2] = sse_module.vector
-    table[1673].form[0][3] = sse_module.vector
-    table[1673].form[1][0] = sse_module.vector
-    table[1673].form[1][1] = sse_module.vector
-    table[1673].form[1][2] = sse_module.vector
-    table[1673].form[1][3] = sse_module.vector
-    table[1674].form[0][0] = x87_mmx_module.mmx
-    table[1674].form[0][1] = x87_mmx_module.mmx
-    table[1674].form[0][2] = x87_mmx_module.mmx
-    table[1674].form[0][3] = x87_mmx_module.mmx
-    table[1674].form[1][0] = x87_mmx_module.mmx
-    table[1674].form[1][1] = x87_mmx_module.mmx
-    table[1674].form[1][2] = x87_mmx_module.mmx
-    table[1674].form[1][3] = x87_mmx_module.mmx
-    table[1675].form[0][0] = sse_module.vector
-    table[1675].form[0][1] = sse_module.vector
-    table[1675].form[0][2] = sse_module.vector
-    table[1675].form[0][3] = sse_module.vector
-    table[1675].form[1][0] = sse_module.vector
-    table[1675].form[1][1] = sse_module.vector
-    table[1675].form[1][2] = sse_module.vector
-    table[1675].form[1][3] = sse_module.vector
-    table[1676].form[0][0] = x87_mmx_module.mmx
-    table[1676].form[0][1] = x87_mmx_module.mmx
-    table[1676].form[0][2] = x87_mmx_module.mmx
-    table[1676].form[0][3] = x87_mmx_module.mmx
-    table[1676].form[1][0] = x87_mmx_module.mmx
-    table[1676].form[1][1] = x87_mmx_module.mmx
-    table[1676].form[1][2] = x87_mmx_module.mmx
-    table[1676].form[1][3] = x87_mmx_module.mmx
-    table[1677].form[0][0] = sse_module.vector
-    table[1677].form[0][1] = sse_module.vector
-    table[1677].form[0][2] = sse_module.vector
-    table[1677].form[0][3] = sse_module.vector
-    table[1677].form[1][0] = sse_module.vector
-    table[1677].form[1][1] = sse_module.vector
-    table[1677].form[1][2] = sse_module.vector
-    table[1677].form[1][3] = sse_module.vector
-    table[1678].form[0][0] = x87_mmx_module.mmx
-    table[1678].form[0][1] = x87_mmx_module.mmx
-    table[1678].form[0][2] = x87_mmx_module.mmx
-    table[1678].form[0][3] = x87_mmx_module.mmx
-    table[1678].form[1][0] = x87_mmx_module.mmx
-    table[1678].form[1][1] = x87_mmx_module.mmx
-    table[1678].form[1][2] = x87_mmx_module.mmx
-    table[1678].form[1][3] = x87_mmx_module.mmx
-    table[1679].form[0][0] = sse_module.vector
-    table[1679].form[0][1] = sse_module.vector
-    table[1679].form[0][2] = sse_module.vector
-    table[1679].form[0][3] = sse_module.vector
-    table[1679].form[1][0] = sse_module.vector
-    table[1679].form[1][1] = sse_module.vector
-    table[1679].form[1][2] = sse_module.vector
-    table[1679].form[1][3] = sse_module.vector
-    table[1680].form[0][0] = x87_mmx_module.mmx
-    table[1680].form[0][1] = x87_mmx_module.mmx
-    table[1680].form[0][2] = x87_mmx_module.mmx
-    table[1680].form[0][3] = x87_mmx_module.mmx
-    table[1680].form[1][0] = x87_mmx_module.mmx
-    table[1680].form[1][1] = x87_mmx_module.mmx
-    table[1680].form[1][2] = x87_mmx_module.mmx
-    table[1680].form[1][3] = x87_mmx_module.mmx
-    table[1681].form[0][0] = sse_module.vector
-    table[1681].form[0][1] = sse_module.vector
-    table[1681].form[0][2] = sse_module.vector
-    table[1681].form[0][3] = sse_module.vector
-    table[1681].form[1][0] = sse_module.vector
-    table[1681].form[1][1] = sse_module.vector
-    table[1681].form[1][2] = sse_module.vector
-    table[1681].form[1][3] = sse_module.vector
-    table[1682].form[0][0] = x87_mmx_module.mmx
-    table[1682].form[0][1] = x87_mmx_module.mmx
-    table[1682].form[0][2] = x87_mmx_module.mmx
-    table[1682].form[0][3] = x87_mmx_module.mmx
-    table[1682].form[1][0] = x87_mmx_module.mmx
-    table[1682].form[1][1] = x87_mmx_module.mmx
-    table[1682].form[1][2] = x87_mmx_module.mmx
-    table[1682].form[1][3] = x87_mmx_module.mmx
-    table[1683].form[0][0] = x87_mmx_module.mmx
-    table[1683].form[0][1] = x87_mmx_module.mmx
-    table[1683].form[0][2] = x87_mmx_module.mmx
-    table[1683].form[0][3] = x87_mmx_module.mmx
-    table[1683].form[1][0] = x87_mmx_module.mmx
-    table[1683].form[1][1] = x87_mmx_module.mmx
-    table[1683].form[1][2] = x87_mmx_module.mmx
-    table[1683].form[1][3] = x87_mmx_module.mmx
-    table[1684].form[0][0] = sse_module.vector
-    table[1684].form[0][1] = sse_module.vector
-    table[1684].form[0][2] = sse_module.vector
-    table[1684].form[0][3] = sse_module.vector
-    table[1684].form[1][0] = sse_module.vector
-    table[1684].form[1][1] = sse_module.vector
-    table[1684].form[1][2] = sse_module.vector
-    table[1684].form[1][3] = sse_module.vector
-    table[1685].form[0][0] = x87_mmx_module.mmx
-    table[1685].form[0][1] = x87_mmx_module.mmx
-    table[1685].form[0][2] = x87_mmx_module.mmx
-    table[1685].form[0][3] = x87_mmx_module.mmx
-    table[1685].form[1][0] = x87_mmx_module.mmx
-    table[1685].form[1][1] = x87_mmx_module.mmx
-    table[1685].form[1][2] = x87_mmx_module.mmx
-    table[1685].form[1][3] = x87_mmx_module.mmx
-    table[1686].form[0][0] = sse_module.vector
-    table[1686].form[0][1] = sse_module.vector
-    table[1686].form[0][2] = sse_module.vector
-    table[1686].form[0][3] = sse_module.vector
-    table[1686].form[1][0] = sse_module.vector
-    table[1686].form[1][1] = sse_module.vector
-    table[1686].form[1][2] = sse_module.vector
-    table[1686].form[1][3] = sse_module.vector
-    table[1687].form[0][0] = x87_mmx_module.mmx
-    table[1687].form[0][1] = x87_mmx_module.mmx
-    table[1687].form[0][2] = x87_mmx_module.mmx
-    table[1687].form[0][3] = x87_mmx_module.mmx
-    table[1687].form[1][0] = x87_mmx_module.mmx
-    table[1687].form[1][1] = x87_mmx_module.mmx
-    table[1687].form[1][2] = x87_mmx_module.mmx
-    table[1687].form[1][3] = x87_mmx_module.mmx
-    table[1688].form[0][0] = sse_module.vector
-    table[1688].form[0][1] = sse_module.vector
-    table[1688].form[0][2] = sse_module.vector
-    table[1688].form[0][3] = sse_module.vector
-    table[1688].form[1][0] = sse_module.vector
-    table[1688].form[1][1] = sse_module.vector
-    table[1688].form[1][2] = sse_module.vector
-    table[1688].form[1][3] = sse_module.vector
-    table[1689].form[0][0] = x87_mmx_module.mmx
-    table[1689].form[0][1] = x87_mmx_module.mmx
-    table[1689].form[0][2] = x87_mmx_module.mmx
-    table[1689].form[0][3] = x87_mmx_module.mmx
-    table[1689].form[1][0] = x87_mmx_module.mmx
-    table[1689].form[1][1] = x87_mmx_module.mmx
-    table[1689].form[1][2] = x87_mmx_module.mmx
-    table[1689].form[1][3] = x87_mmx_module.mmx
-    table[1690].form[0][0] = x87_mmx_module.mmx
-    table[1690].form[0][1] = x87_mmx_module.mmx
-    table[1690].form[0][2] = x87_mmx_module.mmx
-    table[1690].form[0][3] = x87_mmx_module.mmx
-    table[1690].form[1][0] = x87_mmx_module.mmx
-    table[1690].form[1][1] = x87_mmx_module.mmx
-    table[1690].form[1][2] = x87_mmx_module.mmx
-    table[1690].form[1][3] = x87_mmx_module.mmx
-    table[1691].form[0][0] = sse_module.vector
-    table[1691].form[0][1] = sse_module.vector
-    table[1691].form[0][2] = sse_module.vector
-    table[1691].form[0][3] = sse_module.vector
-    table[1691].form[1][0] = sse_module.vector
-    table[1691].form[1][1] = sse_module.vector
-    table[1691].form[1][2] = sse_module.vector
-    table[1691].form[1][3] = sse_module.vector
-    table[1692].form[0][0] = x87_mmx_module.mmx
-    table[1692].form[0][1] = x87_mmx_module.mmx
-    table[1692].form[0][2] = x87_mmx_module.mmx
-    table[1692].form[0][3] = x87_mmx_module.mmx
-    table[1692].form[1][0] = x87_mmx_module.mmx
-    table[1692].form[1][1] = x87_mmx_module.mmx
-    table[1692].form[1][2] = x87_mmx_module.mmx
-    table[1692].form[1][3] = x87_mmx_module.mmx
-    table[1693].form[0][0] = sse_module.vector
-    table[1693].form[0][1] = sse_module.vector
-    table[1693].form[0][2] = sse_module.vector
-    table[1693].form[0][3] = sse_module.vector
-    table[1693].form[1][0] = sse_module.vector
-    table[1693].form[1][1] = sse_module.vector
-    table[1693].form[1][2] = sse_module.vector
-    table[1693].form[1][3] = sse_module.vector
-    table[1694].form[0][0] = x87_mmx_module.mmx
-    table[1694].form[0][1] = x87_mmx_module.mmx
-    table[1694].form[0][2] = x87_mmx_module.mmx
-    table[1694].form[0][3] = x87_mmx_module.mmx
-    table[1694].form[1][0] = x87_mmx_module.mmx
-    table[1694].form[1][1] = x87_mmx_module.mmx
-    table[1694].form[1][2] = x87_mmx_module.mmx
-    table[1694].form[1][3] = x87_mmx_module.mmx
-    table[1695].form[0][0] = sse_module.vector
-    table[1695].form[0][1] = sse_module.vector
-    table[1695].form[0][2] = sse_module.vector
-    table[1695].form[0][3] = sse_module.vector
-    table[1695].form[1][0] = sse_module.vector
-    table[1695].form[1][1] = sse_module.vector
-    table[1695].form[1][2] = sse_module.vector
-    table[1695].form[1][3] = sse_module.vector
-    table[1696].form[0][0] = x87_mmx_module.mmx
-    table[1696].form[0][1] = x87_mmx_module.mmx
-    table[1696].form[0][2] = x87_mmx_module.mmx
-    table[1696].form[0][3] = x87_mmx_module.mmx
-    table[1696].form[1][0] = x87_mmx_module.mmx
-    table[1696].form[1][1] = x87_mmx_module.mmx
-    table[1696].form[1][2] = x87_mmx_module.mmx
-    table[1696].form[1][3] = x87_mmx_module.mmx
-    table[1697].form[0][0] = sse_module.vector
-    table[1697].form[0][1] = sse_module.vector
-    table[1697].form[0][2] = sse_module.vector
-    table[1697].form[0][3] = sse_module.vector
-    table[1697].form[1][0] = sse_module.vector
-    table[1697].form[1][1] = sse_module.vector
-    table[1697].form[1][2] = sse_module.vector
-    table[1697].form[1][3] = sse_module.vector
-    table[1698].form[0][0] = x87_mmx_module.mmx
-    table[1698].form[0][1] = x87_mmx_module.mmx
-    table[1698].form[0][2] = x87_mmx_module.mmx
-    table[1698].form[0][3] = x87_mmx_module.mmx
-    table[1698].form[1][0] = x87_mmx_module.mmx
-    table[1698].form[1][1] = x87_mmx_module.mmx
-    table[1698].form[1][2] = x87_mmx_module.mmx
-    table[1698].form[1][3] = x87_mmx_module.mmx
-    table[1699].form[0][0] = sse_module.vector
-    table[1699].form[0][1] = sse_module.vector
-    table[1699].form[0][2] = sse_module.vector
-    table[1699].form[0][3] = sse_module.vector
-    table[1699].form[1][0] = sse_module.vector
-    table[1699].form[1][1] = sse_module.vector
-    table[1699].form[1][2] = sse_module.vector
-    table[1699].form[1][3] = sse_module.vector
-    table[1700].form[0][0] = x87_mmx_module.mmx
-    table[1700].form[0][1] = x87_mmx_module.mmx
-    table[1700].form[0][2] = x87_mmx_module.mmx
-    table[1700].form[0][3] = x87_mmx_module.mmx
-    table[1700].form[1][0] = x87_mmx_module.mmx
-    table[1700].form[1][1] = x87_mmx_module.mmx
-    table[1700].form[1][2] = x87_mmx_module.mmx
-    table[1700].form[1][3] = x87_mmx_module.mmx
-    table[1701].form[0][0] = sse_module.vector
-    table[1701].form[0][1] = sse_module.vector
-    table[1701].form[0][2] = sse_module.vector
-    table[1701].form[0][3] = sse_module.vector
-    table[1701].form[1][0] = sse_module.vector
-    table[1701].form[1][1] = sse_module.vector
-    table[1701].form[1][2] = sse_module.vector
-    table[1701].form[1][3] = sse_module.vector
-    table[1702].form[0][0] = x87_mmx_module.mmx
-    table[1702].form[0][1] = x87_mmx_module.mmx
-    table[1702].form[0][2] = x87_mmx_module.mmx
-    table[1702].form[0][3] = x87_mmx_module.mmx
-    table[1702].form[1][0] = x87_mmx_module.mmx
-    table[1702].form[1][1] = x87_mmx_module.mmx
-    table[1702].form[1][2] = x87_mmx_module.mmx
-    table[1702].form[1][3] = x87_mmx_module.mmx
-    table[1703].form[0][0] = sse_module.vector
-    table[1703].form[0][1] = sse_module.vector
-    table[1703].form[0][2] = sse_module.vector
-    table[1703].form[0][3] = sse_module.vector
-    table[1703].form[1][0] = sse_module.vector
-    table[1703].form[1][1] = sse_module.vector
-
-
-@cython.cfunc
-@cython.exceptval(check=False)
-def fill_28(table: HandlerSetP) -> cython.void:
-    table[1703].form[1][2] = sse_module.vector
-    table[1703].form[1][3] = sse_module.vector
-    table[1704].form[0][0] = x87_mmx_module.mmx
-    table[1704].form[0][1] = x87_mmx_module.mmx
-    table[1704].form[0][2] = x87_mmx_module.mmx
-    table[1704].form[0][3] = x87_mmx_module.mmx
-    table[1704].form[1][0] = x87_mmx_module.mmx
-    table[1704].form[1][1] = x87_mmx_module.mmx
-    table[1704].form[1][2] = x87_mmx_module.mmx
-    table[1704].form[1][3] = x87_mmx_module.mmx
-    table[1705].form[0][0] = sse_module.vector
-    table[1705].form[0][1] = sse_module.vector
-    table[1705].form[0][2] = sse_module.vector
-    table[1705].form[0][3] = sse_module.vector
-    table[1705].form[1][0] = sse_module.vector
-    table[1705].form[1][1] = sse_module.vector
-    table[1705].form[1][2] = sse_module.vector
-    table[1705].form[1][3] = sse_module.vector
-    table[1706].form[0][0] = x87_mmx_module.mmx
-    table[1706].form[0][1] = x87_mmx_module.mmx
-    table[1706].form[0][2] = x87_mmx_module.mmx
-    table[1706].form[0][3] = x87_mmx_module.mmx
-    table[1706].form[1][0] = x87_mmx_module.mmx
-    table[1706].form[1][1] = x87_mmx_module.mmx
-    table[1706].form[1][2] = x87_mmx_module.mmx
-    table[1706].form[1][3] = x87_mmx_module.mmx
-    table[1707].form[0][0] = sse_module.vector
-    table[1707].form[0][1] = sse_module.vector
-    table[1707].form[0][2] = sse_module.vector
-    table[1707].form[0][3] = sse_module.vector
-    table[1707].form[1][0] = sse_module.vector
-    table[1707].form[1][1] = sse_module.vector
-    table[1707].form[1][2] = sse_module.vector
-    table[1707].form[1][3] = sse_module.vector
-    table[1708].form[0][0] = x87_mmx_module.mmx
-    table[1708].form[0][1] = x87_mmx_module.mmx
-    table[1708].form[0][2] = x87_mmx_module.mmx
-    table[1708].form[0][3] = x87_mmx_module.mmx
-    table[1708].form[1][0] = x87_mmx_module.mmx
-    table[1708].form[1][1] = x87_mmx_module.mmx
-    table[1708].form[1][2] = x87_mmx_module.mmx
-    table[1708].form[1][3] = x87_mmx_module.mmx
-    table[1709].form[0][0] = x87_mmx_module.mmx
-    table[1709].form[0][1] = x87_mmx_module.mmx
-    table[1709].form[0][2] = x87_mmx_module.mmx
-    table[1709].form[0][3] = x87_mmx_module.mmx
-    table[1709].form[1][0] = x87_mmx_module.mmx
-    table[1709].form[1][1] = x87_mmx_module.mmx
-    table[1709].form[1][2] = x87_mmx_module.mmx
-    table[1709].form[1][3] = x87_mmx_module.mmx
-    table[1710].form[0][0] = sse_module.vector
-    table[1710].form[0][1] = sse_module.vector
-    table[1710].form[0][2] = sse_module.vector
-    table[1710].form[0][3] = sse_module.vector
-    table[1710].form[1][0] = sse_module.vector
-    table[1710].form[1][1] = sse_module.vector
-    table[1710].form[1][2] = sse_module.vector
-    table[1710].form[1][3] = sse_module.vector
-    table[1711].form[0][0] = x87_mmx_module.mmx
-    table[1711].form[0][1] = x87_mmx_module.mmx
-    table[1711].form[0][2] = x87_mmx_module.mmx
-    table[1711].form[0][3] = x87_mmx_module.mmx
-    table[1711].form[1][0] = x87_mmx_module.mmx
-    table[1711].form[1][1] = x87_mmx_module.mmx
-    table[1711].form[1][2] = x87_mmx_module.mmx
-    table[1711].form[1][3] = x87_mmx_module.mmx
-    table[1712].form[0][0] = sse_module.vector
-    table[1712].form[0][1] = sse_module.vector
-    table[1712].form[0][2] = sse_module.vector
-    table[1712].form[0][3] = sse_module.vector
-    table[1712].form[1][0] = sse_module.vector
-    table[1712].form[1][1] = sse_module.vector
-    table[1712].form[1][2] = sse_module.vector
-    table[1712].form[1][3] = sse_module.vector
-    table[1713].form[0][0] = x87_mmx_module.mmx
-    table[1713].form[0][1] = x87_mmx_module.mmx
-    table[1713].form[0][2] = x87_mmx_module.mmx
-    table[1713].form[0][3] = x87_mmx_module.mmx
-    table[1713].form[1][0] = x87_mmx_module.mmx
-    table[1713].form[1][1] = x87_mmx_module.mmx
-    table[1713].form[1][2] = x87_mmx_module.mmx
-    table[1713].form[1][3] = x87_mmx_module.mmx
-    table[1714].form[0][0] = sse_module.vector
-    table[1714].form[0][1] = sse_module.vector
-    table[1714].form[0][2] = sse_module.vector
-    table[1714].form[0][3] = sse_module.vector
-    table[1714].form[1][0] = sse_module.vector
-    table[1714].form[1][1] = sse_module.vector
-    table[1714].form[1][2] = sse_module.vector
-    table[1714].form[1][3] = sse_module.vector
-    table[1715].form[0][0] = x87_mmx_module.mmx
-    table[1715].form[0][1] = x87_mmx_module.mmx
-    table[1715].form[0][2] = x87_mmx_module.mmx
-    table[1715].form[0][3] = x87_mmx_module.mmx
-    table[1715].form[1][0] = x87_mmx_module.mmx
-    table[1715].form[1][1] = x87_mmx_module.mmx
-    table[1715].form[1][2] = x87_mmx_module.mmx
-    table[1715].form[1][3] = x87_mmx_module.mmx
-    table[1716].form[0][0] = x87_mmx_module.mmx
-    table[1716].form[0][1] = x87_mmx_module.mmx
-    table[1716].form[0][2] = x87_mmx_module.mmx
-    table[1716].form[0][3] = x87_mmx_module.mmx
-    table[1716].form[1][0] = x87_mmx_module.mmx
-    table[1716].form[1][1] = x87_mmx_module.mmx
-    table[1716].form[1][2] = x87_mmx_module.mmx
-    table[1716].form[1][3] = x87_mmx_module.mmx
-    table[1717].form[0][0] = sse_module.vector
-    table[1717].form[0][1] = sse_module.vector
-    table[1717].form[0][2] = sse_module.vector
-    table[1717].form[0][3] = sse_module.vector
-    table[1717].form[1][0] = sse_module.vector
-    table[1717].form[1][1] = sse_module.vector
-    table[1717].form[1][2] = sse_module.vector
-    table[1717].form[1][3] = sse_module.vector
-    table[1718].form[0][0] = x87_mmx_module.mmx
-    table[1718].form[0][1] = x87_mmx_module.mmx
-    table[1718].form[0][2] = x87_mmx_module.mmx
-    table[1718].form[0][3] = x87_mmx_module.mmx
-    table[1718].form[1][0] = x87_mmx_module.mmx
-    table[1718].form[1][1] = x87_mmx_module.mmx
-    table[1718].form[1][2] = x87_mmx_module.mmx
-    table[1718].form[1][3] = x87_mmx_module.mmx
-    table[1719].form[0][0] = sse_module.vector
-    table[1719].form[0][1] = sse_module.vector
-    table[1719].form[0][2] = sse_module.vector
-    table[1719].form[0][3] = sse_module.vector
-    table[1719].form[1][0] = sse_module.vector
-    table[1719].form[1][1] = sse_module.vector
-    table[1719].form[1][2] = sse_module.vector
-    table[1719].form[1][3] = sse_module.vector
-    table[1720].form[0][0] = x87_mmx_module.mmx
-    table[1720].form[0][1] = x87_mmx_module.mmx
-    table[1720].form[0][2] = x87_mmx_module.mmx
-    table[1720].form[0][3] = x87_mmx_module.mmx
-    table[1720].form[1][0] = x87_mmx_module.mmx
-    table[1720].form[1][1] = x87_mmx_module.mmx
-    table[1720].form[1][2] = x87_mmx_module.mmx
-    table[1720].form[1][3] = x87_mmx_module.mmx
-    table[1721].form[0][0] = sse_module.vector
-    table[1721].form[0][1] = sse_module.vector
-    table[1721].form[0][2] = sse_module.vector
-    table[1721].form[0][3] = sse_module.vector
-    table[1721].form[1][0] = sse_module.vector
-    table[1721].form[1][1] = sse_module.vector
-    table[1721].form[1][2] = sse_module.vector
-    table[1721].form[1][3] = sse_module.vector
-    table[1722].form[0][0] = x87_mmx_module.mmx
-    table[1722].form[0][1] = x87_mmx_module.mmx
-    table[1722].form[0][2] = x87_mmx_module.mmx
-    table[1722].form[0][3] = x87_mmx_module.mmx
-    table[1722].form[1][0] = x87_mmx_module.mmx
-    table[1722].form[1][1] = x87_mmx_module.mmx
-    table[1722].form[1][2] = x87_mmx_module.mmx
-    table[1722].form[1][3] = x87_mmx_module.mmx
-    table[1723].form[0][0] = sse_module.vector
-    table[1723].form[0][1] = sse_module.vector
-    table[1723].form[0][2] = sse_module.vector
-    table[1723].form[0][3] = sse_module.vector
-    table[1723].form[1][0] = sse_module.vector
-    table[1723].form[1][1] = sse_module.vector
-    table[1723].form[1][2] = sse_module.vector
-    table[1723].form[1][3] = sse_module.vector
-    table[1724].form[0][0] = x87_mmx_module.mmx
-    table[1724].form[0][1] = x87_mmx_module.mmx
-    table[1724].form[0][2] = x87_mmx_module.mmx
-    table[1724].form[0][3] = x87_mmx_module.mmx
-    table[1724].form[1][0] = x87_mmx_module.mmx
-    table[1724].form[1][1] = x87_mmx_module.mmx
-    table[1724].form[1][2] = x87_mmx_module.mmx
-    table[1724].form[1][3] = x87_mmx_module.mmx
-    table[1725].form[0][0] = sse_module.vector
-    table[1725].form[0][1] = sse_module.vector
-    table[1725].form[0][2] = sse_module.vector
-    table[1725].form[0][3] = sse_module.vector
-    table[1725].form[1][0] = sse_module.vector
-    table[1725].form[1][1] = sse_module.vector
-    table[1725].form[1][2] = sse_module.vector
-    table[1725].form[1][3] = sse_module.vector
-    table[1726].form[0][0] = x87_mmx_module.mmx
-    table[1726].form[0][1] = x87_mmx_module.mmx
-    table[1726].form[0][2] = x87_mmx_module.mmx
-    table[1726].form[0][3] = x87_mmx_module.mmx
-    table[1726].form[1][0] = x87_mmx_module.mmx
-    table[1726].form[1][1] = x87_mmx_module.mmx
-    table[1726].form[1][2] = x87_mmx_module.mmx
-    table[1726].form[1][3] = x87_mmx_module.mmx
-    table[1727].form[0][0] = sse_module.vector
-    table[1727].form[0][1] = sse_module.vector
-    table[1727].form[0][2] = sse_module.vector
-    table[1727].form[0][3] = sse_module.vector
-    table[1727].form[1][0] = sse_module.vector
-    table[1727].form[1][1] = sse_module.vector
-    table[1727].form[1][2] = sse_module.vector
-    table[1727].form[1][3] = sse_module.vector
-    table[1728].form[0][0] = x87_mmx_module.mmx
-    table[1728].form[0][1] = x87_mmx_module.mmx
-    table[1728].form[0][2] = x87_mmx_module.mmx
-    table[1728].form[0][3] = x87_mmx_module.mmx
-    table[1728].form[1][0] = x87_mmx_module.mmx
-    table[1728].form[1][1] = x87_mmx_module.mmx
-    table[1728].form[1][2] = x87_mmx_module.mmx
-    table[1728].form[1][3] = x87_mmx_module.mmx
-    table[1729].form[0][0] = sse_module.vector
-    table[1729].form[0][1] = sse_module.vector
-    table[1729].form[0][2] = sse_module.vector
-    table[1729].form[0][3] = sse_module.vector
-    table[1729].form[1][0] = sse_module.vector
-    table[1729].form[1][1] = sse_module.vector
-    table[1729].form[1][2] = sse_module.vector
-    table[1729].form[1][3] = sse_module.vector
-    table[1730].form[0][0] = x87_mmx_module.mmx
-    table[1730].form[0][1] = x87_mmx_module.mmx
-    table[1730].form[0][2] = x87_mmx_module.mmx
-    table[1730].form[0][3] = x87_mmx_module.mmx
-    table[1730].form[1][0] = x87_mmx_module.mmx
-    table[1730].form[1][1] = x87_mmx_module.mmx
-    table[1730].form[1][2] = x87_mmx_module.mmx
-    table[1730].form[1][3] = x87_mmx_module.mmx
-    table[1731].form[0][0] = sse_module.vector
-    table[1731].form[0][1] = sse_module.vector
-    table[1731].form[0][2] = sse_module.vector
-    table[1731].form[0][3] = sse_module.vector
-    table[1731].form[1][0] = sse_module.vector
-    table[1731].form[1][1] = sse_module.vector
-    table[1731].form[1][2] = sse_module.vector
-    table[1731].form[1][3] = sse_module.vector
-    table[1732].form[0][0] = x87_mmx_module.mmx
-    table[1732].form[0][1] = x87_mmx_module.mmx
-    table[1732].form[0][2] = x87_mmx_module.mmx
-    table[1732].form[0][3] = x87_mmx_module.mmx
-    table[1732].form[1][0] = x87_mmx_module.mmx
-    table[1732].form[1][1] = x87_mmx_module.mmx
-    table[1732].form[1][2] = x87_mmx_module.mmx
-    table[1732].form[1][3] = x87_mmx_module.mmx
-    table[1733].form[0][0] = sse_module.vector
-    table[1733].form[0][1] = sse_module.vector
-    table[1733].form[0][2] = sse_module.vector
-    table[1733].form[0][3] = sse_module.vector
-    table[1733].form[1][0] = sse_module.vector
-    table[1733].form[1][1] = sse_module.vector
-    table[1733].form[1][2] = sse_module.vector
-    table[1733].form[1][3] = sse_module.vector
-    table[1734].form[0][0] = x87_mmx_module.mmx
-    table[1734].form[0][1] = x87_mmx_module.mmx
-    table[1734].form[0][2] = x87_mmx_module.mmx
-    table[1734].form[0][3] = x87_mmx_module.mmx
-    table[1734].form[1][0] = x87_mmx_module.mmx
-    table[1734].form[1][1] = x87_mmx_module.mmx
-    table[1734].form[1][2] = x87_mmx_module.mmx
-    table[1734].form[1][3] = x87_mmx_module.mmx
-    table[1735].form[0][0] = sse_module.vector
-    table[1735].form[0][1] = sse_module.vector
-    table[1735].form[0][2] = sse_module.vector
-    table[1735].form[0][3] = sse_module.vector
-    table[1735].form[1][0] = sse_module.vector
-    table[1735].form[1][1] = sse_module.vector
-    table[1735].form[1][2] = sse_module.vector
-    table[1735].form[1][3] = sse_module.vector
-    table[1736].form[0][0] = x87_mmx_module.mmx
-    table[1736].form[0][1] = x87_mmx_module.mmx
-    table[1736].form[0][2] = x87_mmx_module.mmx
-    table[1736].form[0][3] = x87_mmx_module.mmx
-    table[1736].form[1][0] = x87_mmx_module.mmx
-    table[1736].form[1][1] = x87_mmx_module.mmx
-    table[1736].form[1][2] = x87_mmx_module.mmx
-    table[1736].form[1][3] = x87_mmx_module.mmx
-    table[1737].form[0][0] = sse_module.vector
-    table[1737].form[0][1] = sse_module.vector
-    table[1737].form[0][2] = sse_module.vector
-    table[1737].form[0][3] = sse_module.vector
-    table[1737].form[1][0] = sse_module.vector
-    table[1737].form[1][1] = sse_module.vector
-    table[1737].form[1][2] = sse_module.vector
-    table[1737].form[1][3] = sse_module.vector
-    table[1738].form[0][0] = x87_mmx_module.mmx
-    table[1738].form[0][1] = x87_mmx_module.mmx
-    table[1738].form[0][2] = x87_mmx_module.mmx
-    table[1738].form[0][3] = x87_mmx_module.mmx
-    table[1738].form[1][0] = x87_mmx_module.mmx
-    table[1738].form[1][1] = x87_mmx_module.mmx
-    table[1738].form[1][2] = x87_mmx_module.mmx
-    table[1738].form[1][3] = x87_mmx_module.mmx
-    table[1739].form[0][0] = sse_module.vector
-    table[1739].form[0][1] = sse_module.vector
-    table[1739].form[0][2] = sse_module.vector
-    table[1739].form[0][3] = sse_module.vector
-    table[1739].form[1][0] = sse_module.vector
-    table[1739].form[1][1] = sse_module.vector
-    table[1739].form[1][2] = sse_module.vector
-    table[1739].form[1][3] = sse_module.vector
-    table[1740].form[0][0] = x87_mmx_module.mmx
-    table[1740].form[0][1] = x87_mmx_module.mmx
-    table[1740].form[0][2] = x87_mmx_module.mmx
-    table[1740].form[0][3] = x87_mmx_module.mmx
-    table[1740].form[1][0] = x87_mmx_module.mmx
-    table[1740].form[1][1] = x87_mmx_module.mmx
-    table[1740].form[1][2] = x87_mmx_module.mmx
-    table[1740].form[1][3] = x87_mmx_module.mmx
-    table[1741].form[0][0] = sse_module.vector
-    table[1741].form[0][1] = sse_module.vector
-    table[1741].form[0][2] = sse_module.vector
-    table[1741].form[0][3] = sse_module.vector
-    table[1741].form[1][0] = sse_module.vector
-    table[1741].form[1][1] = sse_module.vector
-    table[1741].form[1][2] = sse_module.vector
-    table[1741].form[1][3] = sse_module.vector
-    table[1742].form[0][0] = sse_module.vector
-    table[1742].form[0][1] = sse_module.vector
-    table[1742].form[0][2] = sse_module.vector
-    table[1742].form[0][3] = sse_module.vector
-    table[1742].form[1][0] = sse_module.vector
-    table[1742].form[1][1] = sse_module.vector
-    table[1742].form[1][2] = sse_module.vector
-    table[1742].form[1][3] = sse_module.vector
-    table[1743].form[0][0] = sse_module.vector
-    table[1743].form[0][1] = sse_module.vector
-    table[1743].form[0][2] = sse_module.vector
-    table[1743].form[0][3] = sse_module.vector
-    table[1743].form[1][0] = sse_module.vector
-    table[1743].form[1][1] = sse_module.vector
-    table[1743].form[1][2] = sse_module.vector
-    table[1743].form[1][3] = sse_module.vector
-    table[1744].form[0][0] = x87_mmx_module.mmx_shift
-    table[1744].form[0][1] = x87_mmx_module.mmx_shift
-    table[1744].form[0][2] = x87_mmx_module.mmx_shift
-    table[1744].form[0][3] = x87_mmx_module.mmx_shift
-    table[1745].form[0][0] = sse_module.vector_shift
-    table[1745].form[0][1] = sse_module.vector_shift
-    table[1745].form[0][2] = sse_module.vector_shift
-    table[1745].form[0][3] = sse_module.vector_shift
-    table[1746].form[0][0] = x87_mmx_module.mmx_shift
-    table[1746].form[0][1] = x87_mmx_module.mmx_shift
-    table[1746].form[0][2] = x87_mmx_module.mmx_shift
-    table[1746].form[0][3] = x87_mmx_module.mmx_shift
-    table[1747].form[0][0] = sse_module.vector_shift
-    table[1747].form[0][1] = sse_module.vector_shift
-    table[1747].form[0][2] = sse_module.vector_shift
-    table[1747].form[0][3] = sse_module.vector_shift
-    table[1748].form[0][0] = x87_mmx_module.mmx_shift
-    table[1748].form[0][1] = x87_mmx_module.mmx_shift
-    table[1748].form[0][2] = x87_mmx_module.mmx_shift
-    table[1748].form[0][3] = x87_mmx_module.mmx_shift
-    table[1749].form[0][0] = sse_module.vector_shift
-    table[1749].form[0][1] = sse_module.vector_shift
-    table[1749].form[0][2] = sse_module.vector_shift
-    table[1749].form[0][3] = sse_module.vector_shift
-    table[1750].form[0][0] = x87_mmx_module.mmx_shift
-    table[1750].form[0][1] = x87_mmx_module.mmx_shift
-    table[1750].form[0][2] = x87_mmx_module.mmx_shift
-    table[1750].form[0][3] = x87_mmx_module.mmx_shift
-    table[1751].form[0][0] = sse_module.vector_shift
-    table[1751].form[0][1] = sse_module.vector_shift
-    table[1751].form[0][2] = sse_module.vector_shift
-    table[1751].form[0][3] = sse_module.vector_shift
-    table[1752].form[0][0] = x87_mmx_module.mmx_shift
-    table[1752].form[0][1] = x87_mmx_module.mmx_shift
-    table[1752].form[0][2] = x87_mmx_module.mmx_shift
-    table[1752].form[0][3] = x87_mmx_module.mmx_shift
-    table[1753].form[0][0] = sse_module.vector_shift
-    table[1753].form[0][1] = sse_module.vector_shift
-    table[1753].form[0][2] = sse_module.vector_shift
-    table[1753].form[0][3] = sse_module.vector_shift
-    table[1754].form[0][0] = x87_mmx_module.mmx_shift
-    table[1754].form[0][1] = x87_mmx_module.mmx_shift
-    table[1754].form[0][2] = x87_mmx_module.mmx_shift
-    table[1754].form[0][3] = x87_mmx_module.mmx_shift
-    table[1755].form[0][0] = sse_module.vector_shift
-    table[1755].form[0][1] = sse_module.vector_shift
-    table[1755].form[0][2] = sse_module.vector_shift
-    table[1755].form[0][3] = sse_module.vector_shift
-    table[1756].form[0][0] = x87_mmx_module.mmx_shift
-    table[1756].form[0][1] = x87_mmx_module.mmx_shift
-    table[1756].form[0][2] = x87_mmx_module.mmx_shift
-    table[1756].form[0][3] = x87_mmx_module.mmx_shift
-    table[1757].form[0][0] = sse_module.vector_shift
-    table[1757].form[0][1] = sse_module.vector_shift
-    table[1757].form[0][2] = sse_module.vector_shift
-    table[1757].form[0][3] = sse_module.vector_shift
-    table[1758].form[0][0] = x87_mmx_module.mmx_shift
-    table[1758].form[0][1] = x87_mmx_module.mmx_shift
-    table[1758].form[0][2] = x87_mmx_module.mmx_shift
-    table[1758].form[0][3] = x87_mmx_module.mmx_shift
-    table[1759].form[0][0] = sse_module.vector_shift
-    table[1759].form[0][1] = sse_module.vector_shift
-    table[1759].form[0][2] = sse_module.vector_shift
-    table[1759].form[0][3] = sse_module.vector_shift
-    table[1760].form[0][0] = sse_module.vector_shift
-    table[1760].form[0][1] = sse_module.vector_shift
-    table[1760].form[0][2] = sse_module.vector_shift
-    table[1760].form[0][3] = sse_module.vector_shift
-    table[1761].form[0][0] = sse_module.vector_shift
-    table[1761].form[0][1] = sse_module.vector_shift
-    table[1761].form[0][2] = sse_module.vector_shift
-    table[1761].form[0][3] = sse_module.vector_shift
-    table[1762].form[0][0] = x87_mmx_module.mmx
-    table[1762].form[0][1] = x87_mmx_module.mmx
-    table[1762].form[0][2] = x87_mmx_module.mmx
-    table[1762].form[0][3] = x87_mmx_module.mmx
-    table[1762].form[1][0] = x87_mmx_module.mmx
-    table[1762].form[1][1] = x87_mmx_module.mmx
-
-
-@cython.cfunc
-@cython.exceptval(check=False)
-def fill_29(table: HandlerSetP) -> cython.void:
-    table[1762].form[1][2] = x87_mmx_module.mmx
-    table[1762].form[1][3] = x87_mmx_module.mmx
-    table[1763].form[0][0] = sse_module.vector
-    table[1763].form[0][1] = sse_module.vector
-    table[1763].form[0][2] = sse_module.vector
-    table[1763].form[0][3] = sse_module.vector
-    table[1763].form[1][0] = sse_module.vector
-    table[1763].form[1][1] = sse_module.vector
-    table[1763].form[1][2] = sse_module.vector
-    table[1763].form[1][3] = sse_module.vector
-    table[1764].form[0][0] = x87_mmx_module.mmx
-    table[1764].form[0][1] = x87_mmx_module.mmx
-    table[1764].form[0][2] = x87_mmx_module.mmx
-    table[1764].form[0][3] = x87_mmx_module.mmx
-    table[1764].form[1][0] = x87_mmx_module.mmx
-    table[1764].form[1][1] = x87_mmx_module.mmx
-    table[1764].form[1][2] = x87_mmx_module.mmx
-    table[1764].form[1][3] = x87_mmx_module.mmx
-    table[1765].form[0][0] = sse_module.vector
-    table[1765].form[0][1] = sse_module.vector
-    table[1765].form[0][2] = sse_module.vector
-    table[1765].form[0][3] = sse_module.vector
-    table[1765].form[1][0] = sse_module.vector
-    table[1765].form[1][1] = sse_module.vector
-    table[1765].form[1][2] = sse_module.vector
-    table[1765].form[1][3] = sse_module.vector
-    table[1766].form[0][0] = x87_mmx_module.mmx
-    table[1766].form[0][1] = x87_mmx_module.mmx
-    table[1766].form[0][2] = x87_mmx_module.mmx
-    table[1766].form[0][3] = x87_mmx_module.mmx
-    table[1766].form[1][0] = x87_mmx_module.mmx
-    table[1766].form[1][1] = x87_mmx_module.mmx
-    table[1766].form[1][2] = x87_mmx_module.mmx
-    table[1766].form[1][3] = x87_mmx_module.mmx
-    table[1767].form[0][0] = sse_module.vector
-    table[1767].form[0][1] = sse_module.vector
-    table[1767].form[0][2] = sse_module.vector
-    table[1767].form[0][3] = sse_module.vector
-    table[1767].form[1][0] = sse_module.vector
-    table[1767].form[1][1] = sse_module.vector
-    table[1767].form[1][2] = sse_module.vector
-    table[1767].form[1][3] = sse_module.vector
-    table[1768].form[0][0] = x87_mmx_module.mmx
-    table[1768].form[0][1] = x87_mmx_module.mmx
-    table[1768].form[0][2] = x87_mmx_module.mmx
-    table[1768].form[0][3] = x87_mmx_module.mmx
-    table[1768].form[1][0] = x87_mmx_module.mmx
-    table[1768].form[1][1] = x87_mmx_module.mmx
-    table[1768].form[1][2] = x87_mmx_module.mmx
-    table[1768].form[1][3] = x87_mmx_module.mmx
-    table[1769].form[0][0] = sse_module.vector
-    table[1769].form[0][1] = sse_module.vector
-    table[1769].form[0][2] = sse_module.vector
-    table[1769].form[0][3] = sse_module.vector
-    table[1769].form[1][0] = sse_module.vector
-    table[1769].form[1][1] = sse_module.vector
-    table[1769].form[1][2] = sse_module.vector
-    table[1769].form[1][3] = sse_module.vector
-    table[1770].form[0][0] = x87_mmx_module.mmx
-    table[1770].form[0][1] = x87_mmx_module.mmx
-    table[1770].form[0][2] = x87_mmx_module.mmx
-    table[1770].form[0][3] = x87_mmx_module.mmx
-    table[1770].form[1][0] = x87_mmx_module.mmx
-    table[1770].form[1][1] = x87_mmx_module.mmx
-    table[1770].form[1][2] = x87_mmx_module.mmx
-    table[1770].form[1][3] = x87_mmx_module.mmx
-    table[1771].form[0][0] = sse_module.vector
-    table[1771].form[0][1] = sse_module.vector
-    table[1771].form[0][2] = sse_module.vector
-    table[1771].form[0][3] = sse_module.vector
-    table[1771].form[1][0] = sse_module.vector
-    table[1771].form[1][1] = sse_module.vector
-    table[1771].form[1][2] = sse_module.vector
-    table[1771].form[1][3] = sse_module.vector
-    table[1772].form[0][0] = x87_mmx_module.mmx
-    table[1772].form[0][1] = x87_mmx_module.mmx
-    table[1772].form[0][2] = x87_mmx_module.mmx
-    table[1772].form[0][3] = x87_mmx_module.mmx
-    table[1772].form[1][0] = x87_mmx_module.mmx
-    table[1772].form[1][1] = x87_mmx_module.mmx
-    table[1772].form[1][2] = x87_mmx_module.mmx
-    table[1772].form[1][3] = x87_mmx_module.mmx
-    table[1773].form[0][0] = sse_module.vector
-    table[1773].form[0][1] = sse_module.vector
-    table[1773].form[0][2] = sse_module.vector
-    table[1773].form[0][3] = sse_module.vector
-    table[1773].form[1][0] = sse_module.vector
-    table[1773].form[1][1] = sse_module.vector
-    table[1773].form[1][2] = sse_module.vector
-    table[1773].form[1][3] = sse_module.vector
-    table[1774].form[0][0] = x87_mmx_module.mmx
-    table[1774].form[0][1] = x87_mmx_module.mmx
-    table[1774].form[0][2] = x87_mmx_module.mmx
-    table[1774].form[0][3] = x87_mmx_module.mmx
-    table[1774].form[1][0] = x87_mmx_module.mmx
-    table[1774].form[1][1] = x87_mmx_module.mmx
-    table[1774].form[1][2] = x87_mmx_module.mmx
-    table[1774].form[1][3] = x87_mmx_module.mmx
-    table[1775].form[0][0] = sse_module.vector
-    table[1775].form[0][1] = sse_module.vector
-    table[1775].form[0][2] = sse_module.vector
-    table[1775].form[0][3] = sse_module.vector
-    table[1775].form[1][0] = sse_module.vector
-    table[1775].form[1][1] = sse_module.vector
-    table[1775].form[1][2] = sse_module.vector
-    table[1775].form[1][3] = sse_module.vector
-    table[1776].form[0][0] = x87_mmx_module.mmx
-    table[1776].form[0][1] = x87_mmx_module.mmx
-    table[1776].form[0][2] = x87_mmx_module.mmx
-    table[1776].form[0][3] = x87_mmx_module.mmx
-    table[1776].form[1][0] = x87_mmx_module.mmx
-    table[1776].form[1][1] = x87_mmx_module.mmx
-    table[1776].form[1][2] = x87_mmx_module.mmx
-    table[1776].form[1][3] = x87_mmx_module.mmx
-    table[1777].form[0][0] = sse_module.vector
-    table[1777].form[0][1] = sse_module.vector
-    table[1777].form[0][2] = sse_module.vector
-    table[1777].form[0][3] = sse_module.vector
-    table[1777].form[1][0] = sse_module.vector
-    table[1777].form[1][1] = sse_module.vector
-    table[1777].form[1][2] = sse_module.vector
-    table[1777].form[1][3] = sse_module.vector
-    table[1778].form[0][0] = x87_mmx_module.mmx
-    table[1778].form[0][1] = x87_mmx_module.mmx
-    table[1778].form[0][2] = x87_mmx_module.mmx
-    table[1778].form[0][3] = x87_mmx_module.mmx
-    table[1778].form[1][0] = x87_mmx_module.mmx
-    table[1778].form[1][1] = x87_mmx_module.mmx
-    table[1778].form[1][2] = x87_mmx_module.mmx
-    table[1778].form[1][3] = x87_mmx_module.mmx
-    table[1779].form[0][0] = sse_module.vector
-    table[1779].form[0][1] = sse_module.vector
-    table[1779].form[0][2] = sse_module.vector
-    table[1779].form[0][3] = sse_module.vector
-    table[1779].form[1][0] = sse_module.vector
-    table[1779].form[1][1] = sse_module.vector
-    table[1779].form[1][2] = sse_module.vector
-    table[1779].form[1][3] = sse_module.vector
-    table[1780].form[0][0] = x87_mmx_module.mmx
-    table[1780].form[0][1] = x87_mmx_module.mmx
-    table[1780].form[0][2] = x87_mmx_module.mmx
-    table[1780].form[0][3] = x87_mmx_module.mmx
-    table[1780].form[1][0] = x87_mmx_module.mmx
-    table[1780].form[1][1] = x87_mmx_module.mmx
-    table[1780].form[1][2] = x87_mmx_module.mmx
-    table[1780].form[1][3] = x87_mmx_module.mmx
-    table[1781].form[0][0] = sse_module.vector
-    table[1781].form[0][1] = sse_module.vector
-    table[1781].form[0][2] = sse_module.vector
-    table[1781].form[0][3] = sse_module.vector
-    table[1781].form[1][0] = sse_module.vector
-    table[1781].form[1][1] = sse_module.vector
-    table[1781].form[1][2] = sse_module.vector
-    table[1781].form[1][3] = sse_module.vector
-    table[1782].form[0][0] = x87_mmx_module.mmx
-    table[1782].form[0][1] = x87_mmx_module.mmx
-    table[1782].form[0][2] = x87_mmx_module.mmx
-    table[1782].form[0][3] = x87_mmx_module.mmx
-    table[1782].form[1][0] = x87_mmx_module.mmx
-    table[1782].form[1][1] = x87_mmx_module.mmx
-    table[1782].form[1][2] = x87_mmx_module.mmx
-    table[1782].form[1][3] = x87_mmx_module.mmx
-    table[1783].form[0][0] = sse_module.vector
-    table[1783].form[0][1] = sse_module.vector
-    table[1783].form[0][2] = sse_module.vector
-    table[1783].form[0][3] = sse_module.vector
-    table[1783].form[1][0] = sse_module.vector
-    table[1783].form[1][1] = sse_module.vector
-    table[1783].form[1][2] = sse_module.vector
-    table[1783].form[1][3] = sse_module.vector
-    table[1784].form[0][0] = x87_mmx_module.mmx
-    table[1784].form[0][1] = x87_mmx_module.mmx
-    table[1784].form[0][2] = x87_mmx_module.mmx
-    table[1784].form[0][3] = x87_mmx_module.mmx
-    table[1784].form[1][0] = x87_mmx_module.mmx
-    table[1784].form[1][1] = x87_mmx_module.mmx
-    table[1784].form[1][2] = x87_mmx_module.mmx
-    table[1784].form[1][3] = x87_mmx_module.mmx
-    table[1785].form[0][0] = sse_module.vector
-    table[1785].form[0][1] = sse_module.vector
-    table[1785].form[0][2] = sse_module.vector
-    table[1785].form[0][3] = sse_module.vector
-    table[1785].form[1][0] = sse_module.vector
-    table[1785].form[1][1] = sse_module.vector
-    table[1785].form[1][2] = sse_module.vector
-    table[1785].form[1][3] = sse_module.vector
-    table[1786].form[0][0] = x87_mmx_module.mmx
-    table[1786].form[0][1] = x87_mmx_module.mmx
-    table[1786].form[0][2] = x87_mmx_module.mmx
-    table[1786].form[0][3] = x87_mmx_module.mmx
-    table[1786].form[1][0] = x87_mmx_module.mmx
-    table[1786].form[1][1] = x87_mmx_module.mmx
-    table[1786].form[1][2] = x87_mmx_module.mmx
-    table[1786].form[1][3] = x87_mmx_module.mmx
-    table[1787].form[0][0] = sse_module.vector
-    table[1787].form[0][1] = sse_module.vector
-    table[1787].form[0][2] = sse_module.vector
-    table[1787].form[0][3] = sse_module.vector
-    table[1787].form[1][0] = sse_module.vector
-    table[1787].form[1][1] = sse_module.vector
-    table[1787].form[1][2] = sse_module.vector
-    table[1787].form[1][3] = sse_module.vector
-    table[1788].form[0][0] = x87_mmx_module.mmx
-    table[1788].form[0][1] = x87_mmx_module.mmx
-    table[1788].form[0][2] = x87_mmx_module.mmx
-    table[1788].form[0][3] = x87_mmx_module.mmx
-    table[1788].form[1][0] = x87_mmx_module.mmx
-    table[1788].form[1][1] = x87_mmx_module.mmx
-    table[1788].form[1][2] = x87_mmx_module.mmx
-    table[1788].form[1][3] = x87_mmx_module.mmx
-    table[1789].form[0][0] = sse_module.vector
-    table[1789].form[0][1] = sse_module.vector
-    table[1789].form[0][2] = sse_module.vector
-    table[1789].form[0][3] = sse_module.vector
-    table[1789].form[1][0] = sse_module.vector
-    table[1789].form[1][1] = sse_module.vector
-    table[1789].form[1][2] = sse_module.vector
-    table[1789].form[1][3] = sse_module.vector
-    table[1790].form[0][0] = x87_mmx_module.mmx
-    table[1790].form[0][1] = x87_mmx_module.mmx
-    table[1790].form[0][2] = x87_mmx_module.mmx
-    table[1790].form[0][3] = x87_mmx_module.mmx
-    table[1790].form[1][0] = x87_mmx_module.mmx
-    table[1790].form[1][1] = x87_mmx_module.mmx
-    table[1790].form[1][2] = x87_mmx_module.mmx
-    table[1790].form[1][3] = x87_mmx_module.mmx
-    table[1791].form[0][0] = sse_module.vector
-    table[1791].form[0][1] = sse_module.vector
-    table[1791].form[0][2] = sse_module.vector
-    table[1791].form[0][3] = sse_module.vector
-    table[1791].form[1][0] = sse_module.vector
-    table[1791].form[1][1] = sse_module.vector
-    table[1791].form[1][2] = sse_module.vector
-    table[1791].form[1][3] = sse_module.vector
-    table[1792].form[0][0] = x87_mmx_module.mmx
-    table[1792].form[0][1] = x87_mmx_module.mmx
-    table[1792].form[0][2] = x87_mmx_module.mmx
-    table[1792].form[0][3] = x87_mmx_module.mmx
-    table[1792].form[1][0] = x87_mmx_module.mmx
-    table[1792].form[1][1] = x87_mmx_module.mmx
-    table[1792].form[1][2] = x87_mmx_module.mmx
-    table[1792].form[1][3] = x87_mmx_module.mmx
-    table[1793].form[0][0] = sse_module.vector
-    table[1793].form[0][1] = sse_module.vector
-    table[1793].form[0][2] = sse_module.vector
-    table[1793].form[0][3] = sse_module.vector
-    table[1793].form[1][0] = sse_module.vector
-    table[1793].form[1][1] = sse_module.vector
-    table[1793].form[1][2] = sse_module.vector
-    table[1793].form[1][3] = sse_module.vector
-    table[1794].form[0][0] = sse_module.vector
-    table[1794].form[0][1] = sse_module.vector
-    table[1794].form[0][2] = sse_module.vector
-    table[1794].form[0][3] = sse_module.vector
-    table[1794].form[1][0] = sse_module.vector
-    table[1794].form[1][1] = sse_module.vector
-    table[1794].form[1][2] = sse_module.vector
-    table[1794].form[1][3] = sse_module.vector
-    table[1795].form[0][0] = sse_module.vector
-    table[1795].form[0][1] = sse_module.vector
-    table[1795].form[0][2] = sse_module.vector
-    table[1795].form[0][3] = sse_module.vector
-    table[1795].form[1][0] = sse_module.vector
-    table[1795].form[1][1] = sse_module.vector
-    table[1795].form[1][2] = sse_module.vector
-    table[1795].form[1][3] = sse_module.vector
-    table[1796].form[0][0] = sse_module.vector
-    table[1796].form[0][1] = sse_module.vector
-    table[1796].form[0][2] = sse_module.vector
-    table[1796].form[0][3] = sse_module.vector
-    table[1796].form[1][0] = sse_module.vector
-    table[1796].form[1][1] = sse_module.vector
-    table[1796].form[1][2] = sse_module.vector
-    table[1796].form[1][3] = sse_module.vector
-    table[1797].form[0][0] = sse_module.vector
-    table[1797].form[0][1] = sse_module.vector
-    table[1797].form[0][2] = sse_module.vector
-    table[1797].form[0][3] = sse_module.vector
-    table[1797].form[1][0] = sse_module.vector
-    table[1797].form[1][1] = sse_module.vector
-    table[1797].form[1][2] = sse_module.vector
-    table[1797].form[1][3] = sse_module.vector
-    table[1798].form[0][0] = sse_module.vector
-    table[1798].form[0][1] = sse_module.vector
-    table[1798].form[0][2] = sse_module.vector
-    table[1798].form[0][3] = sse_module.vector
-    table[1798].form[1][0] = sse_module.vector
-    table[1798].form[1][1] = sse_module.vector
-    table[1798].form[1][2] = sse_module.vector
-    table[1798].form[1][3] = sse_module.vector
-    table[1799].form[0][0] = sse_module.vector
-    table[1799].form[0][1] = sse_module.vector
-    table[1799].form[0][2] = sse_module.vector
-    table[1799].form[0][3] = sse_module.vector
-    table[1799].form[1][0] = sse_module.vector
-    table[1799].form[1][1] = sse_module.vector
-    table[1799].form[1][2] = sse_module.vector
-    table[1799].form[1][3] = sse_module.vector
-    table[1800].form[0][0] = sse_module.vector
-    table[1800].form[0][1] = sse_module.vector
-    table[1800].form[0][2] = sse_module.vector
-    table[1800].form[0][3] = sse_module.vector
-    table[1800].form[1][0] = sse_module.vector
-    table[1800].form[1][1] = sse_module.vector
-    table[1800].form[1][2] = sse_module.vector
-    table[1800].form[1][3] = sse_module.vector
-    table[1801].form[0][0] = sse_module.vector
-    table[1801].form[0][1] = sse_module.vector
-    table[1801].form[0][2] = sse_module.vector
-    table[1801].form[0][3] = sse_module.vector
-    table[1801].form[1][0] = sse_module.vector
-    table[1801].form[1][1] = sse_module.vector
-    table[1801].form[1][2] = sse_module.vector
-    table[1801].form[1][3] = sse_module.vector
-    table[1802].form[0][0] = sse_module.vector
-    table[1802].form[0][1] = sse_module.vector
-    table[1802].form[0][2] = sse_module.vector
-    table[1802].form[0][3] = sse_module.vector
-    table[1802].form[1][0] = sse_module.vector
-    table[1802].form[1][1] = sse_module.vector
-    table[1802].form[1][2] = sse_module.vector
-    table[1802].form[1][3] = sse_module.vector
-    table[1803].form[0][0] = sse_module.vector
-    table[1803].form[0][1] = sse_module.vector
-    table[1803].form[0][2] = sse_module.vector
-    table[1803].form[0][3] = sse_module.vector
-    table[1803].form[1][0] = sse_module.vector
-    table[1803].form[1][1] = sse_module.vector
-    table[1803].form[1][2] = sse_module.vector
-    table[1803].form[1][3] = sse_module.vector
-    table[1804].form[0][0] = sse_module.vector
-    table[1804].form[0][1] = sse_module.vector
-    table[1804].form[0][2] = sse_module.vector
-    table[1804].form[0][3] = sse_module.vector
-    table[1804].form[1][0] = sse_module.vector
-    table[1804].form[1][1] = sse_module.vector
-    table[1804].form[1][2] = sse_module.vector
-    table[1804].form[1][3] = sse_module.vector
-    table[1805].form[0][0] = sse_module.vector
-    table[1805].form[0][1] = sse_module.vector
-    table[1805].form[0][2] = sse_module.vector
-    table[1805].form[0][3] = sse_module.vector
-    table[1805].form[1][0] = sse_module.vector
-    table[1805].form[1][1] = sse_module.vector
-    table[1805].form[1][2] = sse_module.vector
-    table[1805].form[1][3] = sse_module.vector
-    table[1806].form[0][0] = sse_module.vector
-    table[1806].form[0][1] = sse_module.vector
-    table[1806].form[0][2] = sse_module.vector
-    table[1806].form[0][3] = sse_module.vector
-    table[1806].form[1][0] = sse_module.vector
-    table[1806].form[1][1] = sse_module.vector
-    table[1806].form[1][2] = sse_module.vector
-    table[1806].form[1][3] = sse_module.vector
-    table[1807].form[0][0] = sse_module.vector_8
-    table[1807].form[0][1] = sse_module.vector_8
-    table[1807].form[0][2] = sse_module.vector_8
-    table[1807].form[0][3] = sse_module.vector_8
-    table[1807].form[1][0] = sse_module.vector_8
-    table[1807].form[1][1] = sse_module.vector_8
-    table[1807].form[1][2] = sse_module.vector_8
-    table[1807].form[1][3] = sse_module.vector_8
-    table[1808].form[0][0] = sse_module.vector_4
-    table[1808].form[0][1] = sse_module.vector_4
-    table[1808].form[0][2] = sse_module.vector_4
-    table[1808].form[0][3] = sse_module.vector_4
-    table[1808].form[1][0] = sse_module.vector_4
-    table[1808].form[1][1] = sse_module.vector_4
-    table[1808].form[1][2] = sse_module.vector_4
-    table[1808].form[1][3] = sse_module.vector_4
-    table[1809].form[0][0] = sse_module.vector_2
-    table[1809].form[0][1] = sse_module.vector_2
-    table[1809].form[0][2] = sse_module.vector_2
-    table[1809].form[0][3] = sse_module.vector_2
-    table[1809].form[1][0] = sse_module.vector_2
-    table[1809].form[1][1] = sse_module.vector_2
-    table[1809].form[1][2] = sse_module.vector_2
-    table[1809].form[1][3] = sse_module.vector_2
-    table[1810].form[0][0] = sse_module.vector_8
-    table[1810].form[0][1] = sse_module.vector_8
-    table[1810].form[0][2] = sse_module.vector_8
-    table[1810].form[0][3] = sse_module.vector_8
-    table[1810].form[1][0] = sse_module.vector_8
-    table[1810].form[1][1] = sse_module.vector_8
-    table[1810].form[1][2] = sse_module.vector_8
-    table[1810].form[1][3] = sse_module.vector_8
-    table[1811].form[0][0] = sse_module.vector_4
-    table[1811].form[0][1] = sse_module.vector_4
-    table[1811].form[0][2] = sse_module.vector_4
-    table[1811].form[0][3] = sse_module.vector_4
-    table[1811].form[1][0] = sse_module.vector_4
-    table[1811].form[1][1] = sse_module.vector_4
-    table[1811].form[1][2] = sse_module.vector_4
-    table[1811].form[1][3] = sse_module.vector_4
-    table[1812].form[0][0] = sse_module.vector_8
-    table[1812].form[0][1] = sse_module.vector_8
-    table[1812].form[0][2] = sse_module.vector_8
-    table[1812].form[0][3] = sse_module.vector_8
-    table[1812].form[1][0] = sse_module.vector_8
-    table[1812].form[1][1] = sse_module.vector_8
-
-
-@cython.cfunc
-@cython.exceptval(check=False)
-def fill_30(table: HandlerSetP) -> cython.void:
-    table[1812].form[1][2] = sse_module.vector_8
-    table[1812].form[1][3] = sse_module.vector_8
-    table[1813].form[0][0] = sse_module.vector_8
-    table[1813].form[0][1] = sse_module.vector_8
-    table[1813].form[0][2] = sse_module.vector_8
-    table[1813].form[0][3] = sse_module.vector_8
-    table[1813].form[1][0] = sse_module.vector_8
-    table[1813].form[1][1] = sse_module.vector_8
-    table[1813].form[1][2] = sse_module.vector_8
-    table[1813].form[1][3] = sse_module.vector_8
-    table[1814].form[0][0] = sse_module.vector_4
-    table[1814].form[0][1] = sse_module.vector_4
-    table[1814].form[0][2] = sse_module.vector_4
-    table[1814].form[0][3] = sse_module.vector_4
-    table[1814].form[1][0] = sse_module.vector_4
-    table[1814].form[1][1] = sse_module.vector_4
-    table[1814].form[1][2] = sse_module.vector_4
-    table[1814].form[1][3] = sse_module.vector_4
-    table[1815].form[0][0] = sse_module.vector_2
-    table[1815].form[0][1] = sse_module.vector_2
-    table[1815].form[0][2] = sse_module.vector_2
-    table[1815].form[0][3] = sse_module.vector_2
-    table[1815].form[1][0] = sse_module.vector_2
-    table[1815].form[1][1] = sse_module.vector_2
-    table[1815].form[1][2] = sse_module.vector_2
-    table[1815].form[1][3] = sse_module.vector_2
-    table[1816].form[0][0] = sse_module.vector_8
-    table[1816].form[0][1] = sse_module.vector_8
-    table[1816].form[0][2] = sse_module.vector_8
-    table[1816].form[0][3] = sse_module.vector_8
-    table[1816].form[1][0] = sse_module.vector_8
-    table[1816].form[1][1] = sse_module.vector_8
-    table[1816].form[1][2] = sse_module.vector_8
-    table[1816].form[1][3] = sse_module.vector_8
-    table[1817].form[0][0] = sse_module.vector_4
-    table[1817].form[0][1] = sse_module.vector_4
-    table[1817].form[0][2] = sse_module.vector_4
-    table[1817].form[0][3] = sse_module.vector_4
-    table[1817].form[1][0] = sse_module.vector_4
-    table[1817].form[1][1] = sse_module.vector_4
-    table[1817].form[1][2] = sse_module.vector_4
-    table[1817].form[1][3] = sse_module.vector_4
-    table[1818].form[0][0] = sse_module.vector_8
-    table[1818].form[0][1] = sse_module.vector_8
-    table[1818].form[0][2] = sse_module.vector_8
-    table[1818].form[0][3] = sse_module.vector_8
-    table[1818].form[1][0] = sse_module.vector_8
-    table[1818].form[1][1] = sse_module.vector_8
-    table[1818].form[1][2] = sse_module.vector_8
-    table[1818].form[1][3] = sse_module.vector_8
-    table[1819].form[0][0] = sse_module.ptest
-    table[1819].form[0][1] = sse_module.ptest
-    table[1819].form[0][2] = sse_module.ptest
-    table[1819].form[0][3] = sse_module.ptest
-    table[1819].form[1][0] = sse_module.ptest
-    table[1819].form[1][1] = sse_module.ptest
-    table[1819].form[1][2] = sse_module.ptest
-    table[1819].form[1][3] = sse_module.ptest
-    table[1820].form[0][0] = sse_module.vector
-    table[1820].form[0][1] = sse_module.vector
-    table[1820].form[0][2] = sse_module.vector
-    table[1820].form[0][3] = sse_module.vector
-    table[1820].form[1][0] = sse_module.vector
-    table[1820].form[1][1] = sse_module.vector
-    table[1820].form[1][2] = sse_module.vector
-    table[1820].form[1][3] = sse_module.vector
-    table[1821].form[0][0] = sse_module.vector
-    table[1821].form[0][1] = sse_module.vector
-    table[1821].form[0][2] = sse_module.vector
-    table[1821].form[0][3] = sse_module.vector
-    table[1821].form[1][0] = sse_module.vector
-    table[1821].form[1][1] = sse_module.vector
-    table[1821].form[1][2] = sse_module.vector
-    table[1821].form[1][3] = sse_module.vector
-    table[1822].form[0][0] = sse_module.pcmpstr_mask
-    table[1822].form[0][1] = sse_module.pcmpstr_mask
-    table[1822].form[0][2] = sse_module.pcmpstr_mask
-    table[1822].form[0][3] = sse_module.pcmpstr_mask
-    table[1822].form[1][0] = sse_module.pcmpstr_mask
-    table[1822].form[1][1] = sse_module.pcmpstr_mask
-    table[1822].form[1][2] = sse_module.pcmpstr_mask
-    table[1822].form[1][3] = sse_module.pcmpstr_mask
-    table[1823].form[0][0] = sse_module.pcmpstr_index
-    table[1823].form[0][1] = sse_module.pcmpstr_index
-    table[1823].form[0][2] = sse_module.pcmpstr_index
-    table[1823].form[0][3] = sse_module.pcmpstr_index
-    table[1823].form[1][0] = sse_module.pcmpstr_index
-    table[1823].form[1][1] = sse_module.pcmpstr_index
-    table[1823].form[1][2] = sse_module.pcmpstr_index
-    table[1823].form[1][3] = sse_module.pcmpstr_index
-    table[1824].form[0][0] = sse_module.pcmpstr_mask
-    table[1824].form[0][1] = sse_module.pcmpstr_mask
-    table[1824].form[0][2] = sse_module.pcmpstr_mask
-    table[1824].form[0][3] = sse_module.pcmpstr_mask
-    table[1824].form[1][0] = sse_module.pcmpstr_mask
-    table[1824].form[1][1] = sse_module.pcmpstr_mask
-    table[1824].form[1][2] = sse_module.pcmpstr_mask
-    table[1824].form[1][3] = sse_module.pcmpstr_mask
-    table[1825].form[0][0] = sse_module.pcmpstr_index
-    table[1825].form[0][1] = sse_module.pcmpstr_index
-    table[1825].form[0][2] = sse_module.pcmpstr_index
-    table[1825].form[0][3] = sse_module.pcmpstr_index
-    table[1825].form[1][0] = sse_module.pcmpstr_index
-    table[1825].form[1][1] = sse_module.pcmpstr_index
-    table[1825].form[1][2] = sse_module.pcmpstr_index
-    table[1825].form[1][3] = sse_module.pcmpstr_index
-    table[1826].form[0][0] = sse_module.vector
-    table[1826].form[0][1] = sse_module.vector
-    table[1826].form[0][2] = sse_module.vector
-    table[1826].form[0][3] = sse_module.vector
-    table[1826].form[1][0] = sse_module.vector
-    table[1826].form[1][1] = sse_module.vector
-    table[1826].form[1][2] = sse_module.vector
-    table[1826].form[1][3] = sse_module.vector
-    table[1827].form[0][0] = sse_module.vector
-    table[1827].form[0][1] = sse_module.vector
-    table[1827].form[0][2] = sse_module.vector
-    table[1827].form[0][3] = sse_module.vector
-    table[1827].form[1][0] = sse_module.vector
-    table[1827].form[1][1] = sse_module.vector
-    table[1827].form[1][2] = sse_module.vector
-    table[1827].form[1][3] = sse_module.vector
-    table[1828].form[0][0] = sse_module.vector
-    table[1828].form[0][1] = sse_module.vector
-    table[1828].form[0][2] = sse_module.vector
-    table[1828].form[0][3] = sse_module.vector
-    table[1828].form[1][0] = sse_module.vector
-    table[1828].form[1][1] = sse_module.vector
-    table[1828].form[1][2] = sse_module.vector
-    table[1828].form[1][3] = sse_module.vector
-    table[1829].form[0][0] = sse_module.vector
-    table[1829].form[0][1] = sse_module.vector
-    table[1829].form[0][2] = sse_module.vector
-    table[1829].form[0][3] = sse_module.vector
-    table[1829].form[1][0] = sse_module.vector
-    table[1829].form[1][1] = sse_module.vector
-    table[1829].form[1][2] = sse_module.vector
-    table[1829].form[1][3] = sse_module.vector
-    table[1830].form[0][0] = sse_module.vector
-    table[1830].form[0][1] = sse_module.vector
-    table[1830].form[0][2] = sse_module.vector
-    table[1830].form[0][3] = sse_module.vector
-    table[1830].form[1][0] = sse_module.vector
-    table[1830].form[1][1] = sse_module.vector
-    table[1830].form[1][2] = sse_module.vector
-    table[1830].form[1][3] = sse_module.vector
-    table[1831].form[0][0] = sse_module.vector
-    table[1831].form[0][1] = sse_module.vector
-    table[1831].form[0][2] = sse_module.vector
-    table[1831].form[0][3] = sse_module.vector
-    table[1831].form[1][0] = sse_module.vector
-    table[1831].form[1][1] = sse_module.vector
-    table[1831].form[1][2] = sse_module.vector
-    table[1831].form[1][3] = sse_module.vector
-    table[1832].form[0][0] = sse_module.vector
-    table[1832].form[0][1] = sse_module.vector
-    table[1832].form[0][2] = sse_module.vector
-    table[1832].form[0][3] = sse_module.vector
-    table[1832].form[1][0] = sse_module.vector
-    table[1832].form[1][1] = sse_module.vector
-    table[1832].form[1][2] = sse_module.vector
-    table[1832].form[1][3] = sse_module.vector
-    table[1833].form[0][0] = sse_module.vector
-    table[1833].form[0][1] = sse_module.vector
-    table[1833].form[0][2] = sse_module.vector
-    table[1833].form[0][3] = sse_module.vector
-    table[1833].form[1][0] = sse_module.vector
-    table[1833].form[1][1] = sse_module.vector
-    table[1833].form[1][2] = sse_module.vector
-    table[1833].form[1][3] = sse_module.vector
-    table[1834].form[0][0] = sse_module.vector
-    table[1834].form[0][1] = sse_module.vector
-    table[1834].form[0][2] = sse_module.vector
-    table[1834].form[0][3] = sse_module.vector
-    table[1834].form[1][0] = sse_module.vector
-    table[1834].form[1][1] = sse_module.vector
-    table[1834].form[1][2] = sse_module.vector
-    table[1834].form[1][3] = sse_module.vector
-    table[1835].form[0][0] = sse_module.vector
-    table[1835].form[0][1] = sse_module.vector
-    table[1835].form[0][2] = sse_module.vector
-    table[1835].form[0][3] = sse_module.vector
-    table[1835].form[1][0] = sse_module.vector
-    table[1835].form[1][1] = sse_module.vector
-    table[1835].form[1][2] = sse_module.vector
-    table[1835].form[1][3] = sse_module.vector
-    table[1836].form[0][0] = sse_module.vector_mask
-    table[1836].form[0][1] = sse_module.vector_mask
-    table[1836].form[0][2] = sse_module.vector_mask
-    table[1836].form[0][3] = sse_module.vector_mask
-    table[1836].form[1][0] = sse_module.vector_mask
-    table[1836].form[1][1] = sse_module.vector_mask
-    table[1836].form[1][2] = sse_module.vector_mask
-    table[1836].form[1][3] = sse_module.vector_mask
-    table[1837].form[0][0] = sse_module.vector
-    table[1837].form[0][1] = sse_module.vector
-    table[1837].form[0][2] = sse_module.vector
-    table[1837].form[0][3] = sse_module.vector
-    table[1837].form[1][0] = sse_module.vector
-    table[1837].form[1][1] = sse_module.vector
-    table[1837].form[1][2] = sse_module.vector
-    table[1837].form[1][3] = sse_module.vector
-    table[1838].form[0][0] = sse_module.vector
-    table[1838].form[0][1] = sse_module.vector
-    table[1838].form[0][2] = sse_module.vector
-    table[1838].form[0][3] = sse_module.vector
-    table[1838].form[1][0] = sse_module.vector
-    table[1838].form[1][1] = sse_module.vector
-    table[1838].form[1][2] = sse_module.vector
-    table[1838].form[1][3] = sse_module.vector
-    table[1839].form[0][0] = sse_module.vector
-    table[1839].form[0][1] = sse_module.vector
-    table[1839].form[0][2] = sse_module.vector
-    table[1839].form[0][3] = sse_module.vector
-    table[1839].form[1][0] = sse_module.vector
-    table[1839].form[1][1] = sse_module.vector
-    table[1839].form[1][2] = sse_module.vector
-    table[1839].form[1][3] = sse_module.vector
-    table[1840].form[0][0] = x87_mmx_module.movd_load
-    table[1840].form[0][1] = x87_mmx_module.movd_load
-    table[1840].form[0][2] = x87_mmx_module.movd_load
-    table[1840].form[0][3] = x87_mmx_module.movd_load
-    table[1840].form[1][0] = x87_mmx_module.movd_load
-    table[1840].form[1][1] = x87_mmx_module.movd_load
-    table[1840].form[1][2] = x87_mmx_module.movd_load
-    table[1840].form[1][3] = x87_mmx_module.movd_load
-    table[1841].form[0][0] = x87_mmx_module.movd_store
-    table[1841].form[0][1] = x87_mmx_module.movd_store
-    table[1841].form[0][2] = x87_mmx_module.movd_store
-    table[1841].form[0][3] = x87_mmx_module.movd_store
-    table[1841].form[1][0] = x87_mmx_module.movd_store
-    table[1841].form[1][1] = x87_mmx_module.movd_store
-    table[1841].form[1][2] = x87_mmx_module.movd_store
-    table[1841].form[1][3] = x87_mmx_module.movd_store
-    table[1842].form[0][0] = x87_mmx_module.movq_load
-    table[1842].form[0][1] = x87_mmx_module.movq_load
-    table[1842].form[0][2] = x87_mmx_module.movq_load
-    table[1842].form[0][3] = x87_mmx_module.movq_load
-    table[1842].form[1][0] = x87_mmx_module.movq_load
-    table[1842].form[1][1] = x87_mmx_module.movq_load
-    table[1842].form[1][2] = x87_mmx_module.movq_load
-    table[1842].form[1][3] = x87_mmx_module.movq_load
-    table[1843].form[0][0] = x87_mmx_module.movq_store
-    table[1843].form[0][1] = x87_mmx_module.movq_store
-    table[1843].form[0][2] = x87_mmx_module.movq_store
-    table[1843].form[0][3] = x87_mmx_module.movq_store
-    table[1843].form[1][0] = x87_mmx_module.movq_store
-    table[1843].form[1][1] = x87_mmx_module.movq_store
-    table[1843].form[1][2] = x87_mmx_module.movq_store
-    table[1843].form[1][3] = x87_mmx_module.movq_store
-    table[1844].form[1][0] = x87_mmx_module.movq_store
-    table[1844].form[1][1] = x87_mmx_module.movq_store
-    table[1844].form[1][2] = x87_mmx_module.movq_store
-    table[1844].form[1][3] = x87_mmx_module.movq_store
-    table[1845].form[0][0] = x87_mmx_module.mmx
-    table[1845].form[0][1] = x87_mmx_module.mmx
-    table[1845].form[0][2] = x87_mmx_module.mmx
-    table[1845].form[0][3] = x87_mmx_module.mmx
-    table[1845].form[1][0] = x87_mmx_module.mmx
-    table[1845].form[1][1] = x87_mmx_module.mmx
-    table[1845].form[1][2] = x87_mmx_module.mmx
-    table[1845].form[1][3] = x87_mmx_module.mmx
-    table[1846].form[0][0] = x87_mmx_module.pinsrw
-    table[1846].form[0][1] = x87_mmx_module.pinsrw
-    table[1846].form[0][2] = x87_mmx_module.pinsrw
-    table[1846].form[0][3] = x87_mmx_module.pinsrw
-    table[1846].form[1][0] = x87_mmx_module.pinsrw
-    table[1846].form[1][1] = x87_mmx_module.pinsrw
-    table[1846].form[1][2] = x87_mmx_module.pinsrw
-    table[1846].form[1][3] = x87_mmx_module.pinsrw
-    table[1847].form[0][0] = x87_mmx_module.pextrw
-    table[1847].form[0][1] = x87_mmx_module.pextrw
-    table[1847].form[0][2] = x87_mmx_module.pextrw
-    table[1847].form[0][3] = x87_mmx_module.pextrw
-    table[1848].form[0][0] = x87_mmx_module.pmovmskb
-    table[1848].form[0][1] = x87_mmx_module.pmovmskb
-    table[1848].form[0][2] = x87_mmx_module.pmovmskb
-    table[1848].form[0][3] = x87_mmx_module.pmovmskb
-    table[1849].form[0][0] = x87_mmx_module.maskmovq
-    table[1849].form[0][1] = x87_mmx_module.maskmovq
-    table[1849].form[0][2] = x87_mmx_module.maskmovq
-    table[1849].form[0][3] = x87_mmx_module.maskmovq
-    table[1850].form[0][0] = x87_mmx_module.movq2dq
-    table[1850].form[0][1] = x87_mmx_module.movq2dq
-    table[1850].form[0][2] = x87_mmx_module.movq2dq
-    table[1850].form[0][3] = x87_mmx_module.movq2dq
-    table[1851].form[0][0] = x87_mmx_module.movdq2q
-    table[1851].form[0][1] = x87_mmx_module.movdq2q
-    table[1851].form[0][2] = x87_mmx_module.movdq2q
-    table[1851].form[0][3] = x87_mmx_module.movdq2q
-    table[1852].form[0][0] = x87_mmx_module.emms
-    table[1852].form[0][1] = x87_mmx_module.emms
-    table[1852].form[0][2] = x87_mmx_module.emms
-    table[1852].form[0][3] = x87_mmx_module.emms
-    table[1853].form[1][0] = xsave_legacy_module.fxsave
-    table[1853].form[1][1] = xsave_legacy_module.fxsave
-    table[1853].form[1][2] = xsave_legacy_module.fxsave
-    table[1853].form[1][3] = xsave_legacy_module.fxsave
-    table[1854].form[1][0] = xsave_legacy_module.fxrstor
-    table[1854].form[1][1] = xsave_legacy_module.fxrstor
-    table[1854].form[1][2] = xsave_legacy_module.fxrstor
-    table[1854].form[1][3] = xsave_legacy_module.fxrstor
-    table[1855].form[1][0] = xsave_module.xsave
-    table[1855].form[1][1] = xsave_module.xsave
-    table[1855].form[1][2] = xsave_module.xsave
-    table[1855].form[1][3] = xsave_module.xsave
-    table[1856].form[1][0] = xsave_module.xrstor
-    table[1856].form[1][1] = xsave_module.xrstor
-    table[1856].form[1][2] = xsave_module.xrstor
-    table[1856].form[1][3] = xsave_module.xrstor
-    table[1857].form[1][0] = xsave_module.xsaveopt
-    table[1857].form[1][1] = xsave_module.xsaveopt
-    table[1857].form[1][2] = xsave_module.xsaveopt
-    table[1857].form[1][3] = xsave_module.xsaveopt
-    table[1858].form[1][0] = xsave_module.xsavec
-    table[1858].form[1][1] = xsave_module.xsavec
-    table[1858].form[1][2] = xsave_module.xsavec
-    table[1858].form[1][3] = xsave_module.xsavec
-    table[1859].form[1][0] = xsave_legacy_module.ldmxcsr
-    table[1859].form[1][1] = xsave_legacy_module.ldmxcsr
-    table[1859].form[1][2] = xsave_legacy_module.ldmxcsr
-    table[1859].form[1][3] = xsave_legacy_module.ldmxcsr
-    table[1860].form[1][0] = xsave_legacy_module.stmxcsr
-    table[1860].form[1][1] = xsave_legacy_module.stmxcsr
-    table[1860].form[1][2] = xsave_legacy_module.stmxcsr
-    table[1860].form[1][3] = xsave_legacy_module.stmxcsr
-    table[1861].form[0][0] = xsave_module.xgetbv
-    table[1861].form[0][1] = xsave_module.xgetbv
-    table[1861].form[0][2] = xsave_module.xgetbv
-    table[1861].form[0][3] = xsave_module.xgetbv
-    table[1862].form[0][0] = xsave_module.xsetbv
-    table[1862].form[0][1] = xsave_module.xsetbv
-    table[1862].form[0][2] = xsave_module.xsetbv
-    table[1862].form[0][3] = xsave_module.xsetbv
-    table[1863].form[1][0] = x87_module.load_4
-    table[1863].form[1][1] = x87_module.load_4
-    table[1863].form[1][2] = x87_module.load_4
-    table[1863].form[1][3] = x87_module.load_4
-    table[1864].form[0][0] = x87_module.stack
-    table[1864].form[0][1] = x87_module.stack
-    table[1864].form[0][2] = x87_module.stack
-    table[1864].form[0][3] = x87_module.stack
-    table[1865].form[1][0] = x87_module.load_8
-    table[1865].form[1][1] = x87_module.load_8
-    table[1865].form[1][2] = x87_module.load_8
-    table[1865].form[1][3] = x87_module.load_8
-    table[1866].form[1][0] = x87_module.load_4
-    table[1866].form[1][1] = x87_module.load_4
-    table[1866].form[1][2] = x87_module.load_4
-    table[1866].form[1][3] = x87_module.load_4
-    table[1867].form[1][0] = x87_module.load_2
-    table[1867].form[1][1] = x87_module.load_2
-    table[1867].form[1][2] = x87_module.load_2
-    table[1867].form[1][3] = x87_module.load_2
-    table[1868].form[1][0] = x87_module.load_4
-    table[1868].form[1][1] = x87_module.load_4
-    table[1868].form[1][2] = x87_module.load_4
-    table[1868].form[1][3] = x87_module.load_4
-    table[1869].form[0][0] = x87_module.stack
-    table[1869].form[0][1] = x87_module.stack
-    table[1869].form[0][2] = x87_module.stack
-    table[1869].form[0][3] = x87_module.stack
-    table[1870].form[1][0] = x87_module.load_8
-    table[1870].form[1][1] = x87_module.load_8
-    table[1870].form[1][2] = x87_module.load_8
-    table[1870].form[1][3] = x87_module.load_8
-    table[1871].form[1][0] = x87_module.load_4
-    table[1871].form[1][1] = x87_module.load_4
-    table[1871].form[1][2] = x87_module.load_4
-    table[1871].form[1][3] = x87_module.load_4
-    table[1872].form[1][0] = x87_module.load_2
-    table[1872].form[1][1] = x87_module.load_2
-    table[1872].form[1][2] = x87_module.load_2
-    table[1872].form[1][3] = x87_module.load_2
-    table[1873].form[1][0] = x87_module.load_4
-    table[1873].form[1][1] = x87_module.load_4
-    table[1873].form[1][2] = x87_module.load_4
-    table[1873].form[1][3] = x87_module.load_4
-    table[1874].form[0][0] = x87_module.stack
-    table[1874].form[0][1] = x87_module.stack
-    table[1874].form[0][2] = x87_module.stack
-    table[1874].form[0][3] = x87_module.stack
-    table[1875].form[1][0] = x87_module.load_8
-    table[1875].form[1][1] = x87_module.load_8
-    table[1875].form[1][2] = x87_module.load_8
-    table[1875].form[1][3] = x87_module.load_8
-    table[1876].form[1][0] = x87_module.load_4
-    table[1876].form[1][1] = x87_module.load_4
-    table[1876].form[1][2] = x87_module.load_4
-    table[1876].form[1][3] = x87_module.load_4
-    table[1877].form[1][0] = x87_module.load_2
-    table[1877].form[1][1] = x87_module.load_2
-    table[1877].form[1][2] = x87_module.load_2
-    table[1877].form[1][3] = x87_module.load_2
-    table[1878].form[1][0] = x87_module.load_4
-    table[1878].form[1][1] = x87_module.load_4
-    table[1878].form[1][2] = x87_module.load_4
-    table[1878].form[1][3] = x87_module.load_4
-    table[1879].form[0][0] = x87_module.stack
-    table[1879].form[0][1] = x87_module.stack
-
-
-@cython.cfunc
-@cython.exceptval(check=False)
-def fill_31(table: HandlerSetP) -> cython.void:
-    table[1879].form[0][2] = x87_module.stack
-    table[1879].form[0][3] = x87_module.stack
-    table[1880].form[1][0] = x87_module.load_8
-    table[1880].form[1][1] = x87_module.load_8
-    table[1880].form[1][2] = x87_module.load_8
-    table[1880].form[1][3] = x87_module.load_8
-    table[1881].form[1][0] = x87_module.load_4
-    table[1881].form[1][1] = x87_module.load_4
-    table[1881].form[1][2] = x87_module.load_4
-    table[1881].form[1][3] = x87_module.load_4
-    table[1882].form[1][0] = x87_module.load_2
-    table[1882].form[1][1] = x87_module.load_2
-    table[1882].form[1][2] = x87_module.load_2
-    table[1882].form[1][3] = x87_module.load_2
-    table[1883].form[1][0] = x87_module.load_4
-    table[1883].form[1][1] = x87_module.load_4
-    table[1883].form[1][2] = x87_module.load_4
-    table[1883].form[1][3] = x87_module.load_4
-    table[1884].form[0][0] = x87_module.stack
-    table[1884].form[0][1] = x87_module.stack
-    table[1884].form[0][2] = x87_module.stack
-    table[1884].form[0][3] = x87_module.stack
-    table[1885].form[1][0] = x87_module.load_8
-    table[1885].form[1][1] = x87_module.load_8
-    table[1885].form[1][2] = x87_module.load_8
-    table[1885].form[1][3] = x87_module.load_8
-    table[1886].form[1][0] = x87_module.load_4
-    table[1886].form[1][1] = x87_module.load_4
-    table[1886].form[1][2] = x87_module.load_4
-    table[1886].form[1][3] = x87_module.load_4
-    table[1887].form[1][0] = x87_module.load_2
-    table[1887].form[1][1] = x87_module.load_2
-    table[1887].form[1][2] = x87_module.load_2
-    table[1887].form[1][3] = x87_module.load_2
-    table[1888].form[1][0] = x87_module.load_4
-    table[1888].form[1][1] = x87_module.load_4
-    table[1888].form[1][2] = x87_module.load_4
-    table[1888].form[1][3] = x87_module.load_4
-    table[1889].form[0][0] = x87_module.stack
-    table[1889].form[0][1] = x87_module.stack
-    table[1889].form[0][2] = x87_module.stack
-    table[1889].form[0][3] = x87_module.stack
-    table[1890].form[1][0] = x87_module.load_8
-    table[1890].form[1][1] = x87_module.load_8
-    table[1890].form[1][2] = x87_module.load_8
-    table[1890].form[1][3] = x87_module.load_8
-    table[1891].form[1][0] = x87_module.load_4
-    table[1891].form[1][1] = x87_module.load_4
-    table[1891].form[1][2] = x87_module.load_4
-    table[1891].form[1][3] = x87_module.load_4
-    table[1892].form[1][0] = x87_module.load_2
-    table[1892].form[1][1] = x87_module.load_2
-    table[1892].form[1][2] = x87_module.load_2
-    table[1892].form[1][3] = x87_module.load_2
-    table[1893].form[1][0] = x87_module.load_4
-    table[1893].form[1][1] = x87_module.load_4
-    table[1893].form[1][2] = x87_module.load_4
-    table[1893].form[1][3] = x87_module.load_4
-    table[1894].form[0][0] = x87_module.stack
-    table[1894].form[0][1] = x87_module.stack
-    table[1894].form[0][2] = x87_module.stack
-    table[1894].form[0][3] = x87_module.stack
-    table[1895].form[1][0] = x87_module.load_8
-    table[1895].form[1][1] = x87_module.load_8
-    table[1895].form[1][2] = x87_module.load_8
-    table[1895].form[1][3] = x87_module.load_8
-    table[1896].form[1][0] = x87_module.load_4
-    table[1896].form[1][1] = x87_module.load_4
-    table[1896].form[1][2] = x87_module.load_4
-    table[1896].form[1][3] = x87_module.load_4
-    table[1897].form[1][0] = x87_module.load_2
-    table[1897].form[1][1] = x87_module.load_2
-    table[1897].form[1][2] = x87_module.load_2
-    table[1897].form[1][3] = x87_module.load_2
-    table[1898].form[1][0] = x87_module.load_4
-    table[1898].form[1][1] = x87_module.load_4
-    table[1898].form[1][2] = x87_module.load_4
-    table[1898].form[1][3] = x87_module.load_4
-    table[1899].form[0][0] = x87_module.stack
-    table[1899].form[0][1] = x87_module.stack
-    table[1899].form[0][2] = x87_module.stack
-    table[1899].form[0][3] = x87_module.stack
-    table[1900].form[1][0] = x87_module.load_8
-    table[1900].form[1][1] = x87_module.load_8
-    table[1900].form[1][2] = x87_module.load_8
-    table[1900].form[1][3] = x87_module.load_8
-    table[1901].form[1][0] = x87_module.load_4
-    table[1901].form[1][1] = x87_module.load_4
-    table[1901].form[1][2] = x87_module.load_4
-    table[1901].form[1][3] = x87_module.load_4
-    table[1902].form[1][0] = x87_module.load_2
-    table[1902].form[1][1] = x87_module.load_2
-    table[1902].form[1][2] = x87_module.load_2
-    table[1902].form[1][3] = x87_module.load_2
-    table[1903].form[0][0] = x87_module.stack
-    table[1903].form[0][1] = x87_module.stack
-    table[1903].form[0][2] = x87_module.stack
-    table[1903].form[0][3] = x87_module.stack
-    table[1904].form[0][0] = x87_module.stack
-    table[1904].form[0][1] = x87_module.stack
-    table[1904].form[0][2] = x87_module.stack
-    table[1904].form[0][3] = x87_module.stack
-    table[1905].form[0][0] = x87_module.stack
-    table[1905].form[0][1] = x87_module.stack
-    table[1905].form[0][2] = x87_module.stack
-    table[1905].form[0][3] = x87_module.stack
-    table[1906].form[0][0] = x87_module.stack
-    table[1906].form[0][1] = x87_module.stack
-    table[1906].form[0][2] = x87_module.stack
-    table[1906].form[0][3] = x87_module.stack
-    table[1907].form[0][0] = x87_module.stack
-    table[1907].form[0][1] = x87_module.stack
-    table[1907].form[0][2] = x87_module.stack
-    table[1907].form[0][3] = x87_module.stack
-    table[1908].form[0][0] = x87_module.stack
-    table[1908].form[0][1] = x87_module.stack
-    table[1908].form[0][2] = x87_module.stack
-    table[1908].form[0][3] = x87_module.stack
-    table[1909].form[0][0] = x87_module.stack
-    table[1909].form[0][1] = x87_module.stack
-    table[1909].form[0][2] = x87_module.stack
-    table[1909].form[0][3] = x87_module.stack
-    table[1910].form[0][0] = x87_module.stack
-    table[1910].form[0][1] = x87_module.stack
-    table[1910].form[0][2] = x87_module.stack
-    table[1910].form[0][3] = x87_module.stack
-    table[1911].form[0][0] = x87_module.stack
-    table[1911].form[0][1] = x87_module.stack
-    table[1911].form[0][2] = x87_module.stack
-    table[1911].form[0][3] = x87_module.stack
-    table[1912].form[0][0] = x87_module.stack
-    table[1912].form[0][1] = x87_module.stack
-    table[1912].form[0][2] = x87_module.stack
-    table[1912].form[0][3] = x87_module.stack
-    table[1913].form[0][0] = x87_module.stack
-    table[1913].form[0][1] = x87_module.stack
-    table[1913].form[0][2] = x87_module.stack
-    table[1913].form[0][3] = x87_module.stack
-    table[1914].form[0][0] = x87_module.stack
-    table[1914].form[0][1] = x87_module.stack
-    table[1914].form[0][2] = x87_module.stack
-    table[1914].form[0][3] = x87_module.stack
-    table[1915].form[0][0] = x87_module.stack
-    table[1915].form[0][1] = x87_module.stack
-    table[1915].form[0][2] = x87_module.stack
-    table[1915].form[0][3] = x87_module.stack
-    table[1916].form[0][0] = x87_module.stack
-    table[1916].form[0][1] = x87_module.stack
-    table[1916].form[0][2] = x87_module.stack
-    table[1916].form[0][3] = x87_module.stack
-    table[1917].form[0][0] = x87_module.stack
-    table[1917].form[0][1] = x87_module.stack
-    table[1917].form[0][2] = x87_module.stack
-    table[1917].form[0][3] = x87_module.stack
-    table[1918].form[0][0] = x87_module.stack
-    table[1918].form[0][1] = x87_module.stack
-    table[1918].form[0][2] = x87_module.stack
-    table[1918].form[0][3] = x87_module.stack
-    table[1919].form[0][0] = x87_module.stack
-    table[1919].form[0][1] = x87_module.stack
-    table[1919].form[0][2] = x87_module.stack
-    table[1919].form[0][3] = x87_module.stack
-    table[1920].form[0][0] = x87_module.stack
-    table[1920].form[0][1] = x87_module.stack
-    table[1920].form[0][2] = x87_module.stack
-    table[1920].form[0][3] = x87_module.stack
-    table[1921].form[0][0] = x87_module.stack
-    table[1921].form[0][1] = x87_module.stack
-    table[1921].form[0][2] = x87_module.stack
-    table[1921].form[0][3] = x87_module.stack
-    table[1922].form[0][0] = x87_module.stack_flags
-    table[1922].form[0][1] = x87_module.stack_flags
-    table[1922].form[0][2] = x87_module.stack_flags
-    table[1922].form[0][3] = x87_module.stack_flags
-    table[1923].form[0][0] = x87_module.stack_flags
-    table[1923].form[0][1] = x87_module.stack_flags
-    table[1923].form[0][2] = x87_module.stack_flags
-    table[1923].form[0][3] = x87_module.stack_flags
-    table[1924].form[0][0] = x87_module.stack_flags
-    table[1924].form[0][1] = x87_module.stack_flags
-    table[1924].form[0][2] = x87_module.stack_flags
-    table[1924].form[0][3] = x87_module.stack_flags
-    table[1925].form[0][0] = x87_module.stack_flags
-    table[1925].form[0][1] = x87_module.stack_flags
-    table[1925].form[0][2] = x87_module.stack_flags
-    table[1925].form[0][3] = x87_module.stack_flags
-    table[1926].form[0][0] = x87_module.stack
-    table[1926].form[0][1] = x87_module.stack
-    table[1926].form[0][2] = x87_module.stack
-    table[1926].form[0][3] = x87_module.stack
-    table[1927].form[0][0] = x87_module.stack
-    table[1927].form[0][1] = x87_module.stack
-    table[1927].form[0][2] = x87_module.stack
-    table[1927].form[0][3] = x87_module.stack
-    table[1928].form[0][0] = x87_module.stack
-    table[1928].form[0][1] = x87_module.stack
-    table[1928].form[0][2] = x87_module.stack
-    table[1928].form[0][3] = x87_module.stack
-    table[1929].form[0][0] = x87_module.stack
-    table[1929].form[0][1] = x87_module.stack
-    table[1929].form[0][2] = x87_module.stack
-    table[1929].form[0][3] = x87_module.stack
-    table[1930].form[0][0] = x87_module.stack
-    table[1930].form[0][1] = x87_module.stack
-    table[1930].form[0][2] = x87_module.stack
-    table[1930].form[0][3] = x87_module.stack
-    table[1931].form[0][0] = x87_module.stack
-    table[1931].form[0][1] = x87_module.stack
-    table[1931].form[0][2] = x87_module.stack
-    table[1931].form[0][3] = x87_module.stack
-    table[1932].form[0][0] = x87_module.stack
-    table[1932].form[0][1] = x87_module.stack
-    table[1932].form[0][2] = x87_module.stack
-    table[1932].form[0][3] = x87_module.stack
-    table[1933].form[0][0] = x87_module.stack
-    table[1933].form[0][1] = x87_module.stack
-    table[1933].form[0][2] = x87_module.stack
-    table[1933].form[0][3] = x87_module.stack
-    table[1934].form[0][0] = x87_module.stack
-    table[1934].form[0][1] = x87_module.stack
-    table[1934].form[0][2] = x87_module.stack
-    table[1934].form[0][3] = x87_module.stack
-    table[1935].form[0][0] = x87_module.stack
-    table[1935].form[0][1] = x87_module.stack
-    table[1935].form[0][2] = x87_module.stack
-    table[1935].form[0][3] = x87_module.stack
-    table[1936].form[0][0] = x87_module.stack
-    table[1936].form[0][1] = x87_module.stack
-    table[1936].form[0][2] = x87_module.stack
-    table[1936].form[0][3] = x87_module.stack
-    table[1937].form[0][0] = x87_module.stack
-    table[1937].form[0][1] = x87_module.stack
-    table[1937].form[0][2] = x87_module.stack
-    table[1937].form[0][3] = x87_module.stack
-    table[1938].form[0][0] = x87_module.stack
-    table[1938].form[0][1] = x87_module.stack
-    table[1938].form[0][2] = x87_module.stack
-    table[1938].form[0][3] = x87_module.stack
-    table[1939].form[0][0] = x87_module.stack
-    table[1939].form[0][1] = x87_module.stack
-    table[1939].form[0][2] = x87_module.stack
-    table[1939].form[0][3] = x87_module.stack
-    table[1940].form[0][0] = x87_module.stack
-    table[1940].form[0][1] = x87_module.stack
-    table[1940].form[0][2] = x87_module.stack
-    table[1940].form[0][3] = x87_module.stack
-    table[1941].form[0][0] = x87_module.stack
-    table[1941].form[0][1] = x87_module.stack
-    table[1941].form[0][2] = x87_module.stack
-    table[1941].form[0][3] = x87_module.stack
-    table[1942].form[0][0] = x87_module.stack
-    table[1942].form[0][1] = x87_module.stack
-    table[1942].form[0][2] = x87_module.stack
-    table[1942].form[0][3] = x87_module.stack
-    table[1943].form[0][0] = x87_module.stack
-    table[1943].form[0][1] = x87_module.stack
-    table[1943].form[0][2] = x87_module.stack
-    table[1943].form[0][3] = x87_module.stack
-    table[1944].form[0][0] = x87_module.stack
-    table[1944].form[0][1] = x87_module.stack
-    table[1944].form[0][2] = x87_module.stack
-    table[1944].form[0][3] = x87_module.stack
-    table[1945].form[0][0] = x87_module.stack
-    table[1945].form[0][1] = x87_module.stack
-    table[1945].form[0][2] = x87_module.stack
-    table[1945].form[0][3] = x87_module.stack
-    table[1946].form[0][0] = x87_module.stack
-    table[1946].form[0][1] = x87_module.stack
-    table[1946].form[0][2] = x87_module.stack
-    table[1946].form[0][3] = x87_module.stack
-    table[1947].form[0][0] = x87_module.stack
-    table[1947].form[0][1] = x87_module.stack
-    table[1947].form[0][2] = x87_module.stack
-    table[1947].form[0][3] = x87_module.stack
-    table[1948].form[0][0] = x87_module.stack
-    table[1948].form[0][1] = x87_module.stack
-    table[1948].form[0][2] = x87_module.stack
-    table[1948].form[0][3] = x87_module.stack
-    table[1949].form[0][0] = x87_module.stack
-    table[1949].form[0][1] = x87_module.stack
-    table[1949].form[0][2] = x87_module.stack
-    table[1949].form[0][3] = x87_module.stack
-    table[1950].form[0][0] = x87_module.stack
-    table[1950].form[0][1] = x87_module.stack
-    table[1950].form[0][2] = x87_module.stack
-    table[1950].form[0][3] = x87_module.stack
-    table[1951].form[0][0] = x87_module.stack
-    table[1951].form[0][1] = x87_module.stack
-    table[1951].form[0][2] = x87_module.stack
-    table[1951].form[0][3] = x87_module.stack
-    table[1952].form[0][0] = x87_module.stack
-    table[1952].form[0][1] = x87_module.stack
-    table[1952].form[0][2] = x87_module.stack
-    table[1952].form[0][3] = x87_module.stack
-    table[1953].form[1][0] = x87_module.load_4
-    table[1953].form[1][1] = x87_module.load_4
-    table[1953].form[1][2] = x87_module.load_4
-    table[1953].form[1][3] = x87_module.load_4
-    table[1954].form[1][0] = x87_module.load_8
-    table[1954].form[1][1] = x87_module.load_8
-    table[1954].form[1][2] = x87_module.load_8
-    table[1954].form[1][3] = x87_module.load_8
-    table[1955].form[1][0] = x87_module.load_10
-    table[1955].form[1][1] = x87_module.load_10
-    table[1955].form[1][2] = x87_module.load_10
-    table[1955].form[1][3] = x87_module.load_10
-    table[1956].form[0][0] = x87_module.stack
-    table[1956].form[0][1] = x87_module.stack
-    table[1956].form[0][2] = x87_module.stack
-    table[1956].form[0][3] = x87_module.stack
-    table[1957].form[1][0] = x87_module.store_4
-    table[1957].form[1][1] = x87_module.store_4
-    table[1957].form[1][2] = x87_module.store_4
-    table[1957].form[1][3] = x87_module.store_4
-    table[1958].form[1][0] = x87_module.store_8
-    table[1958].form[1][1] = x87_module.store_8
-    table[1958].form[1][2] = x87_module.store_8
-    table[1958].form[1][3] = x87_module.store_8
-    table[1959].form[0][0] = x87_module.stack
-    table[1959].form[0][1] = x87_module.stack
-    table[1959].form[0][2] = x87_module.stack
-    table[1959].form[0][3] = x87_module.stack
-    table[1960].form[1][0] = x87_module.store_4
-    table[1960].form[1][1] = x87_module.store_4
-    table[1960].form[1][2] = x87_module.store_4
-    table[1960].form[1][3] = x87_module.store_4
-    table[1961].form[1][0] = x87_module.store_8
-    table[1961].form[1][1] = x87_module.store_8
-    table[1961].form[1][2] = x87_module.store_8
-    table[1961].form[1][3] = x87_module.store_8
-    table[1962].form[1][0] = x87_module.store_10
-    table[1962].form[1][1] = x87_module.store_10
-    table[1962].form[1][2] = x87_module.store_10
-    table[1962].form[1][3] = x87_module.store_10
-    table[1963].form[0][0] = x87_module.stack
-    table[1963].form[0][1] = x87_module.stack
-    table[1963].form[0][2] = x87_module.stack
-    table[1963].form[0][3] = x87_module.stack
-    table[1964].form[0][0] = x87_module.stack
-    table[1964].form[0][1] = x87_module.stack
-    table[1964].form[0][2] = x87_module.stack
-    table[1964].form[0][3] = x87_module.stack
-    table[1965].form[0][0] = x87_module.stack
-    table[1965].form[0][1] = x87_module.stack
-    table[1965].form[0][2] = x87_module.stack
-    table[1965].form[0][3] = x87_module.stack
-    table[1966].form[0][0] = x87_module.stack
-    table[1966].form[0][1] = x87_module.stack
-    table[1966].form[0][2] = x87_module.stack
-    table[1966].form[0][3] = x87_module.stack
-    table[1967].form[0][0] = x87_module.stack
-    table[1967].form[0][1] = x87_module.stack
-    table[1967].form[0][2] = x87_module.stack
-    table[1967].form[0][3] = x87_module.stack
-    table[1968].form[0][0] = x87_module.stack
-    table[1968].form[0][1] = x87_module.stack
-    table[1968].form[0][2] = x87_module.stack
-    table[1968].form[0][3] = x87_module.stack
-    table[1969].form[0][0] = x87_module.stack
-    table[1969].form[0][1] = x87_module.stack
-    table[1969].form[0][2] = x87_module.stack
-    table[1969].form[0][3] = x87_module.stack
-    table[1970].form[0][0] = x87_module.stack
-    table[1970].form[0][1] = x87_module.stack
-    table[1970].form[0][2] = x87_module.stack
-    table[1970].form[0][3] = x87_module.stack
-    table[1971].form[0][0] = x87_module.stack
-    table[1971].form[0][1] = x87_module.stack
-    table[1971].form[0][2] = x87_module.stack
-    table[1971].form[0][3] = x87_module.stack
-    table[1972].form[1][0] = x87_module.load_2
-    table[1972].form[1][1] = x87_module.load_2
-    table[1972].form[1][2] = x87_module.load_2
-    table[1972].form[1][3] = x87_module.load_2
-    table[1973].form[1][0] = x87_module.load_4
-    table[1973].form[1][1] = x87_module.load_4
-    table[1973].form[1][2] = x87_module.load_4
-    table[1973].form[1][3] = x87_module.load_4
-    table[1974].form[1][0] = x87_module.load_8
-    table[1974].form[1][1] = x87_module.load_8
-    table[1974].form[1][2] = x87_module.load_8
-    table[1974].form[1][3] = x87_module.load_8
-    table[1975].form[1][0] = x87_module.store_2
-    table[1975].form[1][1] = x87_module.store_2
-    table[1975].form[1][2] = x87_module.store_2
-    table[1975].form[1][3] = x87_module.store_2
-    table[1976].form[1][0] = x87_module.store_4
-    table[1976].form[1][1] = x87_module.store_4
-    table[1976].form[1][2] = x87_module.store_4
-    table[1976].form[1][3] = x87_module.store_4
-    table[1977].form[1][0] = x87_module.store_2
-    table[1977].form[1][1] = x87_module.store_2
-    table[1977].form[1][2] = x87_module.store_2
-    table[1977].form[1][3] = x87_module.store_2
-    table[1978].form[1][0] = x87_module.store_4
-    table[1978].form[1][1] = x87_module.store_4
-    table[1978].form[1][2] = x87_module.store_4
-    table[1978].form[1][3] = x87_module.store_4
-    table[1979].form[1][0] = x87_module.store_8
-    table[1979].form[1][1] = x87_module.store_8
-
-
-@cython.cfunc
-@cython.exceptval(check=False)
-def fill_32(table: HandlerSetP) -> cython.void:
-    table[1979].form[1][2] = x87_module.store_8
-    table[1979].form[1][3] = x87_module.store_8
-    table[1980].form[1][0] = x87_module.store_2
-    table[1980].form[1][1] = x87_module.store_2
-    table[1980].form[1][2] = x87_module.store_2
-    table[1980].form[1][3] = x87_module.store_2
-    table[1981].form[1][0] = x87_module.store_4
-    table[1981].form[1][1] = x87_module.store_4
-    table[1981].form[1][2] = x87_module.store_4
-    table[1981].form[1][3] = x87_module.store_4
-    table[1982].form[1][0] = x87_module.store_8
-    table[1982].form[1][1] = x87_module.store_8
-    table[1982].form[1][2] = x87_module.store_8
-    table[1982].form[1][3] = x87_module.store_8
-    table[1983].form[1][0] = x87_module.load_10
-    table[1983].form[1][1] = x87_module.load_10
-    table[1983].form[1][2] = x87_module.load_10
-    table[1983].form[1][3] = x87_module.load_10
-    table[1984].form[1][0] = x87_module.store_10
-    table[1984].form[1][1] = x87_module.store_10
-    table[1984].form[1][2] = x87_module.store_10
-    table[1984].form[1][3] = x87_module.store_10
-    table[1985].form[0][0] = x87_module.stack_flags
-    table[1985].form[0][1] = x87_module.stack_flags
-    table[1985].form[0][2] = x87_module.stack_flags
-    table[1985].form[0][3] = x87_module.stack_flags
-    table[1986].form[0][0] = x87_module.stack_flags
-    table[1986].form[0][1] = x87_module.stack_flags
-    table[1986].form[0][2] = x87_module.stack_flags
-    table[1986].form[0][3] = x87_module.stack_flags
-    table[1987].form[0][0] = x87_module.stack_flags
-    table[1987].form[0][1] = x87_module.stack_flags
-    table[1987].form[0][2] = x87_module.stack_flags
-    table[1987].form[0][3] = x87_module.stack_flags
-    table[1988].form[0][0] = x87_module.stack_flags
-    table[1988].form[0][1] = x87_module.stack_flags
-    table[1988].form[0][2] = x87_module.stack_flags
-    table[1988].form[0][3] = x87_module.stack_flags
-    table[1989].form[0][0] = x87_module.stack_flags
-    table[1989].form[0][1] = x87_module.stack_flags
-    table[1989].form[0][2] = x87_module.stack_flags
-    table[1989].form[0][3] = x87_module.stack_flags
-    table[1990].form[0][0] = x87_module.stack_flags
-    table[1990].form[0][1] = x87_module.stack_flags
-    table[1990].form[0][2] = x87_module.stack_flags
-    table[1990].form[0][3] = x87_module.stack_flags
-    table[1991].form[0][0] = x87_module.stack_flags
-    table[1991].form[0][1] = x87_module.stack_flags
-    table[1991].form[0][2] = x87_module.stack_flags
-    table[1991].form[0][3] = x87_module.stack_flags
-    table[1992].form[0][0] = x87_module.stack_flags
-    table[1992].form[0][1] = x87_module.stack_flags
-    table[1992].form[0][2] = x87_module.stack_flags
-    table[1992].form[0][3] = x87_module.stack_flags
-    table[1993].form[0][0] = x87_control_module.fninit
-    table[1993].form[0][1] = x87_control_module.fninit
-    table[1993].form[0][2] = x87_control_module.fninit
-    table[1993].form[0][3] = x87_control_module.fninit
-    table[1994].form[0][0] = x87_control_module.fnclex
-    table[1994].form[0][1] = x87_control_module.fnclex
-    table[1994].form[0][2] = x87_control_module.fnclex
-    table[1994].form[0][3] = x87_control_module.fnclex
-    table[1995].form[0][0] = x87_control_module.fnop
-    table[1995].form[0][1] = x87_control_module.fnop
-    table[1995].form[0][2] = x87_control_module.fnop
-    table[1995].form[0][3] = x87_control_module.fnop
-    table[1996].form[0][0] = x87_control_module.fneni
-    table[1996].form[0][1] = x87_control_module.fneni
-    table[1996].form[0][2] = x87_control_module.fneni
-    table[1996].form[0][3] = x87_control_module.fneni
-    table[1997].form[0][0] = x87_control_module.fneni
-    table[1997].form[0][1] = x87_control_module.fneni
-    table[1997].form[0][2] = x87_control_module.fneni
-    table[1997].form[0][3] = x87_control_module.fneni
-    table[1998].form[0][0] = x87_control_module.fneni
-    table[1998].form[0][1] = x87_control_module.fneni
-    table[1998].form[0][2] = x87_control_module.fneni
-    table[1998].form[0][3] = x87_control_module.fneni
-    table[1999].form[0][0] = x87_control_module.fwait
-    table[1999].form[0][1] = x87_control_module.fwait
-    table[1999].form[0][2] = x87_control_module.fwait
-    table[1999].form[0][3] = x87_control_module.fwait
-    table[2000].form[1][0] = x87_control_module.fldcw
-    table[2000].form[1][1] = x87_control_module.fldcw
-    table[2000].form[1][2] = x87_control_module.fldcw
-    table[2000].form[1][3] = x87_control_module.fldcw
-    table[2001].form[1][0] = x87_control_module.fnstcw
-    table[2001].form[1][1] = x87_control_module.fnstcw
-    table[2001].form[1][2] = x87_control_module.fnstcw
-    table[2001].form[1][3] = x87_control_module.fnstcw
-    table[2002].form[1][0] = x87_control_module.fnstsw
-    table[2002].form[1][1] = x87_control_module.fnstsw
-    table[2002].form[1][2] = x87_control_module.fnstsw
-    table[2002].form[1][3] = x87_control_module.fnstsw
-    table[2003].form[0][0] = x87_control_module.fnstsw_ax
-    table[2003].form[0][1] = x87_control_module.fnstsw_ax
-    table[2003].form[0][2] = x87_control_module.fnstsw_ax
-    table[2003].form[0][3] = x87_control_module.fnstsw_ax
-    table[2004].form[1][0] = x87_control_module.fldenv
-    table[2004].form[1][1] = x87_control_module.fldenv
-    table[2004].form[1][2] = x87_control_module.fldenv
-    table[2004].form[1][3] = x87_control_module.fldenv
-    table[2005].form[1][0] = x87_control_module.fnstenv
-    table[2005].form[1][1] = x87_control_module.fnstenv
-    table[2005].form[1][2] = x87_control_module.fnstenv
-    table[2005].form[1][3] = x87_control_module.fnstenv
-    table[2006].form[1][0] = x87_control_module.frstor
-    table[2006].form[1][1] = x87_control_module.frstor
-    table[2006].form[1][2] = x87_control_module.frstor
-    table[2006].form[1][3] = x87_control_module.frstor
-    table[2007].form[1][0] = x87_control_module.fnsave
-    table[2007].form[1][1] = x87_control_module.fnsave
-    table[2007].form[1][2] = x87_control_module.fnsave
-    table[2007].form[1][3] = x87_control_module.fnsave
+    set_all(table[1965].form[0], x87_module.stack)
+    set_all(table[1966].form[0], x87_module.stack)
+    set_all(table[1967].form[0], x87_module.stack)
+    set_all(table[1968].form[0], x87_module.stack)
+    set_all(table[1969].form[0], x87_module.stack)
+    set_all(table[1970].form[0], x87_module.stack)
+    set_all(table[1971].form[0], x87_module.stack)
+    set_all(table[1972].form[1], x87_module.load_2)
+    set_all(table[1973].form[1], x87_module.load_4)
+    set_all(table[1974].form[1], x87_module.load_8)
+    set_all(table[1975].form[1], x87_module.store_2)
+    set_all(table[1976].form[1], x87_module.store_4)
+    set_all(table[1977].form[1], x87_module.store_2)
+    set_all(table[1978].form[1], x87_module.store_4)
+    set_all(table[1979].form[1], x87_module.store_8)
+    set_all(table[1980].form[1], x87_module.store_2)
+    set_all(table[1981].form[1], x87_module.store_4)
+    set_all(table[1982].form[1], x87_module.store_8)
+    set_all(table[1983].form[1], x87_module.load_10)
+    set_all(table[1984].form[1], x87_module.store_10)
+    set_all(table[1985].form[0], x87_module.stack_flags)
+    set_all(table[1986].form[0], x87_module.stack_flags)
+    set_all(table[1987].form[0], x87_module.stack_flags)
+    set_all(table[1988].form[0], x87_module.stack_flags)
+    set_all(table[1989].form[0], x87_module.stack_flags)
+    set_all(table[1990].form[0], x87_module.stack_flags)
+    set_all(table[1991].form[0], x87_module.stack_flags)
+    set_all(table[1992].form[0], x87_module.stack_flags)
+    set_all(table[1993].form[0], x87_control_module.fninit)
+    set_all(table[1994].form[0], x87_control_module.fnclex)
+    set_all(table[1995].form[0], x87_control_module.fnop)
+    set_all(table[1996].form[0], x87_control_module.fneni)
+    set_all(table[1997].form[0], x87_control_module.fneni)
+    set_all(table[1998].form[0], x87_control_module.fneni)
+    set_all(table[1999].form[0], x87_control_module.fwait)
+    set_all(table[2000].form[1], x87_control_module.fldcw)
+    set_all(table[2001].form[1], x87_control_module.fnstcw)
+    set_all(table[2002].form[1], x87_control_module.fnstsw)
+    set_all(table[2003].form[0], x87_control_module.fnstsw_ax)
+    set_all(table[2004].form[1], x87_control_module.fldenv)
+    set_all(table[2005].form[1], x87_control_module.fnstenv)
+    set_all(table[2006].form[1], x87_control_module.frstor)
+    set_all(table[2007].form[1], x87_control_module.fnsave)
 
 
 @cython.cfunc
@@ -13135,25 +4163,3 @@ def fill_handlers(table: HandlerSetP) -> cython.void:
     fill_8(table)
     fill_9(table)
     fill_10(table)
-    fill_11(table)
-    fill_12(table)
-    fill_13(table)
-    fill_14(table)
-    fill_15(table)
-    fill_16(table)
-    fill_17(table)
-    fill_18(table)
-    fill_19(table)
-    fill_20(table)
-    fill_21(table)
-    fill_22(table)
-    fill_23(table)
-    fill_24(table)
-    fill_25(table)
-    fill_26(table)
-    fill_27(table)
-    fill_28(table)
-    fill_29(table)
-    fill_30(table)
-    fill_31(table)
-    fill_32(table)
