@@ -29,7 +29,6 @@ from cython.cimports.ringfence.core.x86.lapic import lapic_pending
 from cython.cimports.ringfence.core.x86.state import (
     CR4_LA57,
     CS,
-    JUMP_CACHE_ENTRIES,
     MODE_CODE16,
     MODE_CODE64,
     MODE_CODE_MASK,
@@ -38,6 +37,7 @@ from cython.cimports.ringfence.core.x86.state import (
     BlockP,
     CpuP,
     HostJump,
+    host_jump_of,
 )
 from cython.cimports.ringfence.core.x86.tlb import new_generation
 
@@ -83,7 +83,7 @@ def find_or_translate(cpu: CpuP, t: TranslatorP) -> TranslationP:
         if found == cython.NULL:
             interpret_block(cpu, t, block)
             return cython.NULL
-    slot = cython.address(cpu.host_jumps[(rip ^ (rip >> 12)) & (JUMP_CACHE_ENTRIES - 1)])
+    slot = cython.address(cpu.host_jumps[host_jump_of(rip)])
     slot.tag = rip ^ cpu.jump_key
     slot.host = cython.cast(uint64_t, t.code.executable) + found.entry
     return found
@@ -133,6 +133,7 @@ def run_block(cpu: CpuP, t: TranslatorP) -> cython.void:
     """From RIP on until translated code leaves, or one interpreted block."""
     rip: uint64_t = cpu.a.rip
     is_over: cython.bint
+    evictions: uint64_t
     exit: ExitP = t.pending
     found: TranslationP
     slot: cython.pointer(HostJump)
@@ -148,13 +149,15 @@ def run_block(cpu: CpuP, t: TranslatorP) -> cython.void:
         t.interpret_next = 0
         interpret_block(cpu, t, lookup_block(cpu))
         return
-    slot = cython.address(cpu.host_jumps[(rip ^ (rip >> 12)) & (JUMP_CACHE_ENTRIES - 1)])
+    slot = cython.address(cpu.host_jumps[host_jump_of(rip)])
     if slot.tag != rip ^ cpu.jump_key or (exit != cython.NULL and exit.is_local):
+        evictions = t.count.evicted_regions
         found = find_or_translate(cpu, t)
         if found == cython.NULL:
             return
         if (
             exit != cython.NULL
+            and evictions == t.count.evicted_regions
             and exit.is_local
             and exit.rip == rip
             and exit.owner.is_valid

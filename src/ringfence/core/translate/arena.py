@@ -19,7 +19,7 @@ from cython.cimports.ringfence.core.translate.translation import (
     TranslatorP,
 )
 from cython.cimports.ringfence.core.x86.state import CpuP
-from cython.cimports.ringfence.core.x86.tlb import new_generation
+from cython.cimports.ringfence.core.x86.tlb import empty_slots, new_generation
 
 
 @cython.cfunc
@@ -59,6 +59,8 @@ def evict(cpu: CpuP, t: TranslatorP, number: uint32_t) -> cython.void:
     while translation != cython.NULL:
         drop_translation(cpu, t, translation)
         translation = translation.region_next
+    # the list of slots names records of this region
+    empty_slots(cpu)
     region.first = cython.NULL
     region.code_used = 0
     region.data_used = 0

@@ -46,7 +46,7 @@ from cython.cimports.ringfence.core.translate.sites import (
 from cython.cimports.ringfence.core.translate.stack import can_stack, put_adjust_stack, put_push_immediate
 from cython.cimports.ringfence.core.translate.translation import SITE_INDIRECT, SiteP
 from cython.cimports.ringfence.core.x86.decode import entry_info
-from cython.cimports.ringfence.core.x86.state import INSTR_MEMORY, JUMP_CACHE_ENTRIES, RSP, InstrP
+from cython.cimports.ringfence.core.x86.state import HOST_JUMP_BITS, HOST_JUMPS, INSTR_MEMORY, RSP, InstrP
 
 
 @cython.cfunc
@@ -155,10 +155,10 @@ def put_indirect(b: BuilderP, undo: cython.int) -> cython.void:
     later_leave(b, put_forward_branch(e, CC_S), site)
     put_move(e, b.s1, b.s0)
     put_rr(e, FORM_W, 0xC1, 5, b.s1)  # shr
-    put8(e, 12)
+    put8(e, HOST_JUMP_BITS)
     put_rr(e, 0, 0x31, b.s0, b.s1)  # xor
     put_rr(e, 0, 0x81, 4, b.s1)  # and
-    put32(e, JUMP_CACHE_ENTRIES - 1)
+    put32(e, HOST_JUMPS - 1)
     put_rr(e, 0, 0xC1, 4, b.s1)  # shl
     put8(e, 4)
     put_op(e, FORM_W, 0x33, b.s0, cython.address(key))

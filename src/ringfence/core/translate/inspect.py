@@ -20,7 +20,7 @@ from cython.cimports.ringfence.core.translate.translation import (
     translator_of,
 )
 from cython.cimports.ringfence.core.x86.state import (
-    JUMP_CACHE_ENTRIES,
+    HOST_JUMPS,
     MODE_CODE64,
     MODE_CODE_MASK,
     TLB_ENTRIES,
@@ -119,7 +119,7 @@ def layout_of(cpu: CpuP, t: TranslatorP) -> object:
             cython.cast(uint64_t, cython.address(entry.host_page)),
         ),
         jumps=address_of(cython.address(cpu.host_jumps[0])),
-        jump_entries=JUMP_CACHE_ENTRIES,
+        jump_entries=HOST_JUMPS,
         jump_entry=(
             cython.sizeof(HostJump),
             cython.cast(uint64_t, cython.address(jump.tag)),

@@ -29,7 +29,7 @@ from cython.cimports.ringfence.core.translate.slots import put_slot_stub
 from cython.cimports.ringfence.core.translate.translation import CANONICAL, SITE_EXIT, SITE_LEAVE, Exit, ExitP, Site, SiteP
 from cython.cimports.ringfence.core.x86.decode import entry_info
 from cython.cimports.ringfence.core.x86.decode_table import ATTRIBUTE_END
-from cython.cimports.ringfence.core.x86.state import INSTR_BYTES, JUMP_CACHE_ENTRIES, HostJump
+from cython.cimports.ringfence.core.x86.state import INSTR_BYTES, HostJump, host_jump_of
 
 
 @cython.cfunc
@@ -181,9 +181,7 @@ def put_exit(b: BuilderP, exit: ExitP) -> cython.void:
 def put_jump_by_cache(b: BuilderP, rip: uint64_t) -> cython.pointer(uint8_t):
     """To a constant address, if the jump cache knows it; the branch for when it does not."""
     e: EmitterP = cython.address(b.e)
-    slot: cython.pointer(HostJump) = cython.address(
-        b.cpu.host_jumps[(rip ^ (rip >> 12)) & (JUMP_CACHE_ENTRIES - 1)]
-    )
+    slot: cython.pointer(HostJump) = cython.address(b.cpu.host_jumps[host_jump_of(rip)])
     key: Operand = absolute(cython.address(b.cpu.jump_key))
     tag: Operand = absolute(cython.address(slot.tag))
     host: Operand = absolute(cython.address(slot.host))

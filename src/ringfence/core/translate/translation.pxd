@@ -11,7 +11,7 @@ cdef enum:
     ROUTINE_BYTES = 1 << 18     # before the first region: enter, leave, call-outs
     TRANSLATION_BYTES = 32768   # no translation is longer
     TRANSLATION_DATA_BYTES = 32768  # nor its sites, exits and itself
-    TRANSLATION_BUCKETS = 32768
+    TRANSLATION_BUCKETS = 131072
     PAGE_LISTS = 8192
     UNMERGED_MISSES = 64        # of a window that reads first, before its block does without
     OPERAND_ADDRESS = 255
@@ -153,7 +153,7 @@ cdef struct Translator:
     uint8_t unmerged[4096]      # by gpa of a block: what it reads is often not writable, so probe writes apart
     Instr pair[2]               # the instruction of a call-out, and what follows it
     Region regions[16]
-    Translation* buckets[32768]
+    Translation* buckets[131072]
     Translation* pages[8192]
     Translation* second_pages[8192]
     TranslatorCounters count

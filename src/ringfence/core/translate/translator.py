@@ -24,7 +24,7 @@ from cython.cimports.ringfence.core.x86.tlb import empty_host_jumps
 from ringfence.errors import HostError
 
 #: runs of a block before it is translated
-THRESHOLD = 4
+THRESHOLD = 16
 
 
 @cython.cfunc

@@ -27,12 +27,14 @@ from cython.cimports.ringfence.core.x86.state import (
     SS,
     SS_VECTOR,
     TLB_ENTRIES,
+    TLB_GLOBAL,
     TLB_LARGE,
     VIEW_CHECKED,
     VIEW_SUPERVISOR,
     CpuP,
     TlbEntry,
 )
+from cython.cimports.ringfence.core.x86.tlb import note_code, note_fill, note_large
 from cython.cimports.ringfence.core.x86.walk import Walk, WalkP, walk
 
 PAGE_MASK = cython.declare(uint64_t, 0xFFF)
@@ -60,6 +62,7 @@ def fill_entry(
     entry.host_page = cython.cast(uint64_t, region.host) + (found.gpa - region.gpa)
     entry.addend = entry.host_page - entry.tag
     entry.page = found.gpa | found.attr
+    note_fill(cpu, entry, found.attr & TLB_GLOBAL)
 
 
 @cython.cfunc
@@ -88,7 +91,7 @@ def page_of(cpu: CpuP, la: uint64_t, access: cython.int, view: cython.int) -> ui
     if region != cython.NULL:
         page = (found.gpa - region.gpa) >> 12
         if found.attr & TLB_LARGE:
-            cpu.large_pages_seen = 1
+            note_large(cpu, la)
         # a page that may be written may be read, and one that is dirty already may be written again
         may_write = access == ACCESS_WRITE or found.may_write
         may_write = may_write and not region.is_rom and not region.flags[page] & PAGE_HAS_CODE
@@ -113,6 +116,7 @@ def fetch_gpa(cpu: CpuP, la: uint64_t) -> uint64_t:
             raise_error(cpu, GP, 0)
     else:
         la = cython.cast(uint32_t, la)
+    note_code(cpu, la)
     entry = cython.address(cpu.tlb_fetch[user][(la >> 12) & 255])
     if entry.tag == la & ~PAGE_MASK:
         return (entry.page & ~PAGE_MASK) | (la & PAGE_MASK)
@@ -120,8 +124,10 @@ def fetch_gpa(cpu: CpuP, la: uint64_t) -> uint64_t:
         raise_page_fault(cpu, la, found.error)
     entry.tag = la & ~PAGE_MASK
     entry.page = found.gpa | found.attr
+    if not user and not found.attr & TLB_GLOBAL:
+        cpu.is_local_code_seen = 1
     if found.attr & TLB_LARGE:
-        cpu.large_pages_seen = 1
+        note_large(cpu, la)
     return found.gpa | (la & PAGE_MASK)
 
 

@@ -102,5 +102,4 @@ def refresh_mode(cpu: CpuP) -> cython.void:
     if cpu.single:
         cpu.attention = 1
     cpu.mode = mode
-    cpu.fetch_key = (cpu.generation << 8) | mode
     set_jump_key(cpu)

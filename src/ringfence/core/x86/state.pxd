@@ -20,6 +20,8 @@ cdef enum:
     PAGE_BYTES = 4096
     BLOCK_LIMIT = 32            # instructions in a decoded block
     JUMP_CACHE_ENTRIES = 4096
+    HOST_JUMP_BITS = 14
+    HOST_JUMPS = 16384          # entries of the translator's jump cache
 
 cdef enum:                      # general registers, by their number (a named enum can't index an array)
     RAX = 0
@@ -275,6 +277,7 @@ cdef struct Slot:
 
 cdef enum:
     SLOT_LIMIT = 4096
+    FILL_LIMIT = 2048
 
 #  The translator's jump cache. `tag` is a RIP XOR Cpu.jump_key, so that a change of mode or of
 #  mappings makes every entry miss at once; an address above 2^48 is never entered.
@@ -328,13 +331,13 @@ cdef struct Cpu:
     int32_t budget_size         # ... when it is full
     int32_t attention           # not 0: leave the chain at the next block boundary
     int32_t kicked              # set by another thread
-    uint64_t generation
+    uint64_t generations[2]     # of the supervisor's code and the user's: see new_generation()
     uint64_t deadline_ns        # guest time at which run() must return; 0 = none
     int32_t window_requested
     int32_t inject_vector       # -1 none
     int32_t single              # run one instruction at a time (TF, breakpoints, shadow)
     int32_t has_breakpoints     # DR7 enables some
-    int32_t large_pages_seen    # INVLPG must look for pieces of large pages
+    int32_t is_local_code_seen  # the supervisor has run code in a page that is not global
     # fault being raised
     uint32_t fault_vector
     uint32_t fault_error
@@ -359,6 +362,12 @@ cdef struct Cpu:
     uint64_t restore            # the routine that goes there
     uint64_t site               # Site* or Exit* that translated code was left by
     uint64_t spare[2]           # operands of one translated instruction
+    # what a flush of the TLB has to go through: see tlb.py
+    uint64_t large_regions[16]  # a bit for each GiB (modulo 1024) with a piece of a large page in the TLB
+    uint64_t code_pages[64]     # a bit for each page (modulo 4096) that code was fetched from in this generation
+    uint32_t fill_count[2]      # of entries that are not global, and of global ones
+    uint32_t pad4[2]
+    uint16_t fills[2][2048]     # their numbers, counted through all arrays
     uint32_t slot_count
     uint32_t slots[4096]        # addresses of Slots
     uint64_t held[8]            # host R8 to R15 that are not the guest's, over a call-out
@@ -386,7 +395,7 @@ cdef struct Cpu:
     TlbEntry tlb[4][2][1024]    # [view][read, write][index]
     TlbEntry tlb_fetch[2][256]  # [supervisor, user][index]
     JumpEntry jumps[4096]
-    HostJump host_jumps[4096]
+    HostJump host_jumps[16384]
 
 # What decoding depends on; the low byte of fetch_key.
 cdef enum:
@@ -404,8 +413,15 @@ cdef enum:
 cdef inline uint32_t mode_bits(Cpu* cpu) noexcept nogil:
     return (cpu.mode & (MODE_CODE_MASK | MODE_STACK32 | MODE_FLAT)) | <uint32_t>cpu.view << 4
 
+cdef inline uint32_t host_jump_of(uint64_t rip) noexcept nogil:
+    return (rip ^ (rip >> 14)) & (HOST_JUMPS - 1)
+
+cdef inline uint64_t generation_of(Cpu* cpu) noexcept nogil:
+    return cpu.generations[(cpu.mode & MODE_USER) != 0]
+
 cdef inline void set_jump_key(Cpu* cpu) noexcept nogil:
-    cpu.jump_key = ((cpu.generation & 0x3FF) << 6 | mode_bits(cpu)) << 48
+    cpu.jump_key = ((generation_of(cpu) & 0x3FF) << 6 | mode_bits(cpu)) << 48
+    cpu.fetch_key = (generation_of(cpu) << 8) | (cpu.mode & 0xFF)
 
 ctypedef Cpu* CpuP
 ctypedef Instr* InstrP
