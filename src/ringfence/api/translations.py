@@ -48,6 +48,8 @@ class Layout:
         code: of the code cache where it runs; code offset 0 is its start.
         tlb_entry: bytes of a TLB entry, offsets in it of tag, addend and host page.
         jump_entry: bytes of a jump-cache entry, offsets in it of tag and host address.
+        slot: bytes of a slot, offsets of tag, addend, host page, is_listed and credit.
+        slots: address of the list of those in use, which has ``slot_limit`` places of four bytes.
         routines: what every translation shares, by code offset.
         callouts: register map -> code offset of its call-out.
         leaves: ... of its way out.
@@ -64,6 +66,9 @@ class Layout:
     jumps: int
     jump_entries: int
     jump_entry: tuple[int, int, int]
+    slot: tuple[int, int, int, int, int, int]
+    slots: int
+    slot_limit: int
     routines: dict[int, str]
     callouts: dict[int, int]
     leaves: dict[int, int]
@@ -72,7 +77,15 @@ class Layout:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A place where a translation calls out; ``index`` is the instruction's number."""
+    """A place where a translation calls out.
+
+    Attributes:
+        index: the instruction's number.
+        retry: position of the probe that is tried again, 0 for none.
+        resume: where it goes on after the instruction was interpreted, if ``may_resume``.
+        slot: address of the probe's slot, 0 for none.
+        direct: position of the probe that does without.
+    """
 
     kind: str
     address: int
@@ -80,6 +93,10 @@ class Site:
     rip: int
     retry: int
     resume: int
+    may_resume: bool
+    is_write: bool
+    slot: int
+    direct: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +116,16 @@ class Exit:
 
 @dataclass(frozen=True, slots=True)
 class Translation:
-    """One translated block. ``registers`` are the two guest registers that live in memory, whose host
-    registers are scratch; ``view`` is the TLB's; ``starts`` says where each instruction's code begins."""
+    """One translated block.
+
+    Attributes:
+        view: the TLB's.
+        map: bit n: guest register 8 + n lives in memory, and the host's is free.
+        is_hot: its probes have slots.
+        is_twin: each access is probed; entered in the middle, by way of another translation's call-outs.
+        entry, body: position where it is entered in the canonical map, and in its own.
+        starts: position of each instruction's code.
+    """
 
     rip: int
     gpa: int
@@ -109,6 +134,8 @@ class Translation:
     context: int
     count: int
     map: int
+    is_hot: bool
+    is_twin: bool
     entry: int
     body: int
     guest: bytes
@@ -122,8 +149,14 @@ class Translation:
         return self.entry + len(self.host)
 
     @property
-    def registers(self) -> tuple[int, int]:
-        return self.map & 15, self.map >> 4
+    def registers(self) -> tuple[int, ...]:
+        """Host registers that are not the guest's: two for scratch, then those that may hold addends."""
+        return tuple(8 + n for n in range(8) if self.map >> n & 1)
+
+    @property
+    def ways_in(self) -> tuple[int, ...]:
+        """Positions where it is entered besides ``entry`` and ``body``."""
+        return self.starts if self.is_twin else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +214,7 @@ def _parse(lines: Iterable[str]) -> Translations:
         head[name] = {int(key): value for key, value in head[name].items()}
     head["fields"] = tuple(Field(**field) for field in head["fields"])
     head["tlbs"] = tuple(TlbArray(**array) for array in head["tlbs"])
-    for name in ("context", "records", "code", "tlb_entry", "jump_entry"):
+    for name in ("context", "records", "code", "tlb_entry", "jump_entry", "slot"):
         head[name] = tuple(head[name])
     return Translations(Layout(**head), tuple(_block(*row) for row in rows))
 

@@ -57,8 +57,9 @@ IMMEDIATES = {
 }  # fmt: skip
 #: mnemonics whose result is followed
 FOLLOWED = {
-    Mnemonic.MOV: "mov", Mnemonic.LEA: "lea", Mnemonic.RORX: "rorx", Mnemonic.SHR: "shr", Mnemonic.SHL: "shl",
-    Mnemonic.AND: "and", Mnemonic.XOR: "xor", Mnemonic.SUB: "sub", Mnemonic.CMP: "cmp", Mnemonic.TEST: "test",
+    Mnemonic.MOV: "mov", Mnemonic.LEA: "lea", Mnemonic.RORX: "rorx", Mnemonic.SHR: "shr",
+    Mnemonic.SHL: "shl", Mnemonic.ADD: "add", Mnemonic.SUB: "sub", Mnemonic.AND: "and",
+    Mnemonic.XOR: "xor", Mnemonic.CMP: "cmp", Mnemonic.TEST: "test",
 }  # fmt: skip
 
 

@@ -27,11 +27,12 @@ class Line:
 def list_block(block: Translation, names: Names, symbols: SystemMap | None = None) -> Iterator[str]:
     """The translation as text: what it is, then each guest instruction and what became of it."""
     symbol = symbols.name(block.rip) if symbols else None
-    first, second = sorted(block.registers)
+    free = " ".join(f"r{number}" for number in block.registers)
+    kind = "hot, " if block.is_hot else "twin, " if block.is_twin else ""
     yield f"block at {block.rip:#x}" + (f" <{symbol}>" if symbol else "")
     yield (
-        f"physical {block.gpa:#x}, {block.bits}-bit, {block.count} instructions, {len(block.guest)} bytes of "
-        f"guest code, {len(block.host)} of host code; r{first} and r{second} are scratch"
+        f"physical {block.gpa:#x}, {block.bits}-bit, {kind}{block.count} instructions, {len(block.guest)} "
+        f"bytes; {len(block.host)} bytes of host code, in which {free} are free"
     )
     guest = iter(guest_lines(block))
     starts = iter(block.starts)

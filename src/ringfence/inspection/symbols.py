@@ -11,6 +11,7 @@ from ringfence.errors import UserError
 #: fields of a TLB entry and of a jump-cache entry, in the order of the layout
 TLB_FIELDS = ("tag", "addend", "host_page")
 JUMP_FIELDS = ("tag", "host")
+SLOT_FIELDS = (*TLB_FIELDS, "is_listed", "credit")
 
 
 class Names:
@@ -20,9 +21,17 @@ class Names:
         self.layout = found.layout
         self._entries = {block.entry: block for block in found.blocks}
         self._bodies = {block.body: block for block in found.blocks}
+        _, *offsets = found.layout.slot
+        self._slots = {
+            site.slot + offset: f"slot_{number}.{name}"
+            for block in found.blocks
+            for number, site in enumerate(block.sites)
+            if site.slot
+            for offset, name in zip(offsets, SLOT_FIELDS, strict=True)
+        }
 
     def address(self, address: int, is_indexed: bool) -> str | None:
-        """Of a place in the vCPU's context; with an index register, of an array's first entry."""
+        """Of a place in the vCPU's context or in a slot; with an index register, of an array."""
         layout = self.layout
         for array in layout.tlbs:
             size, *offsets = layout.tlb_entry
@@ -31,7 +40,9 @@ class Names:
                 return array.name + name
         size, *offsets = layout.jump_entry
         name = _member(address - layout.jumps, layout.jump_entries, size, offsets, JUMP_FIELDS, is_indexed)
-        return "jumps" + name if name else _field(layout, address)
+        if name:
+            return "jumps" + name
+        return self._slots.get(address) or _field(layout, address)
 
     def record(self, block: Translation, address: int) -> str | None:
         """Of a site or an exit of this block."""

@@ -1,4 +1,4 @@
-"""What is known of a value in straight-line code: a constant plus unknowns, each times a factor.
+"""What is known of a value in translated code: a constant plus unknowns, each times a factor.
 
 Unknowns are compared, never computed: two values are the same if they were made the same way from the same
 things. All arithmetic is modulo 2^64.
@@ -7,13 +7,12 @@ things. All arithmetic is modulo 2^64.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from itertools import count
 from typing import Any
 
 MASK64 = (1 << 64) - 1
+MASK32 = (1 << 32) - 1
 #: An unknown: a tuple that says how it was made.
 Atom = tuple[Any, ...]
-_serial = count()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +54,8 @@ class Value:
 
 
 def unknown(*how: Any) -> Value:
-    """An unknown made in this way; one of its own without a way."""
-    return Value(0, frozenset({(how or ("new", next(_serial)), 1)}))
+    """The unknown that is made in this way."""
+    return Value(0, frozenset({(how, 1)}))
 
 
 def possible_bits(value: Value) -> int | None:
@@ -66,9 +65,11 @@ def possible_bits(value: Value) -> int | None:
     atom = value.atom
     if atom is None:
         return None
+    if atom[0] == "word32":
+        return MASK32
     if atom[0] == "and":
         below = possible_bits(atom[1])
-        return atom[2] if below is None else atom[2] & below
+        return int(atom[2]) if below is None else atom[2] & below
     if atom[0] == "shl":
         below = possible_bits(atom[1])
         return None if below is None else below << atom[2]

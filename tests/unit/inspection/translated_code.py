@@ -18,4 +18,4 @@ def translate(code: str, mode: str = "long", **registers: int) -> tuple[Translat
     rig.go_on()
     found = rig.cpu.translations()
     assert found is not None
-    return found, next(block for block in found.blocks if block.rip == CODE)
+    return found, next(block for block in found.blocks if block.rip == CODE and not block.is_twin)

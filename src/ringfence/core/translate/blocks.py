@@ -190,6 +190,7 @@ def start(b: BuilderP, cpu: CpuP, block: BlockP, rip: uint64_t) -> cython.void:
     region: RegionP = find_region(cpu.memory, block.gpa)
     out: TranslationP = cython.cast(TranslationP, take(b.t, cython.sizeof(Translation)))
     memset(out, 0, cython.sizeof(Translation))
+    out.offsets = cython.cast(cython.pointer(uint32_t), take(b.t, block.count * cython.sizeof(uint32_t)))
     b.out = out
     out.gpa = block.gpa
     out.rip = rip
@@ -246,7 +247,6 @@ def translate_block(
         b.out.map = primary.map
         b.out.is_twin = 1
         b.out.twin = primary
-        b.out.offsets = cython.cast(cython.pointer(uint32_t), take(t, block.count * cython.sizeof(uint32_t)))
     ensure_map(cpu, t, b.out.map)
     use_map(cython.address(b), b.out.map)
     close_windows(cython.address(b))
@@ -257,8 +257,7 @@ def translate_block(
     for b.index in range(b.count):
         b.i = cython.address(block.first[b.index])
         low = lowering_of(b.i.entry)
-        if b.out.is_twin:
-            b.out.offsets[b.index] = position(cython.address(b.e))
+        b.out.offsets[b.index] = position(cython.address(b.e))
         b.is_s1_used = 0
         put_instruction(cython.address(b), low)
         follow(cython.address(b))

@@ -11,10 +11,10 @@ from cython.cimports.ringfence.core.translate.translation import (
     REGION_DATA_BYTES,
     REGIONS,
     SITE_EXIT,
+    SITE_SLOT,
     TRANSLATION_BUCKETS,
     ExitP,
     SiteP,
-    Translation,
     TranslationP,
     TranslatorP,
     translator_of,
@@ -23,10 +23,12 @@ from cython.cimports.ringfence.core.x86.state import (
     HOST_JUMPS,
     MODE_CODE64,
     MODE_CODE_MASK,
+    SLOT_LIMIT,
     TLB_ENTRIES,
     Cpu,
     CpuP,
     HostJump,
+    Slot,
     TlbEntry,
 )
 
@@ -40,7 +42,7 @@ REGISTERS = (
 SEGMENTS = ("es", "cs", "ss", "ds", "fs", "gs")
 VIEWS = ("supervisor", "user", "supervisor_ac")
 #: by SiteKind
-KINDS = ("memory", "interpret", "leave", "vector", "indirect", "poll")
+KINDS = ("memory", "interpret", "leave", "vector", "indirect", "poll", "exit", "slot")
 
 
 @cython.cfunc
@@ -62,6 +64,7 @@ def fields_of(cpu: CpuP) -> tuple:
         Field("spare[0]", address_of(cython.address(cpu.spare[0])), 8, True),
         Field("spare[1]", address_of(cython.address(cpu.spare[1])), 8, True),
         Field("jump_target", address_of(cython.address(cpu.jump_target)), 8, True),
+        Field("slot_count", address_of(cython.address(cpu.slot_count)), 4, True),
         Field("saved_flags", address_of(cython.address(cpu.saved_flags)), 4, True),
         Field("jump_key", address_of(cython.address(cpu.jump_key)), 8, False),
         Field("vector_ready", address_of(cython.address(cpu.vector_ready)), 4, False),
@@ -80,6 +83,7 @@ def fields_of(cpu: CpuP) -> tuple:
 def layout_of(cpu: CpuP, t: TranslatorP) -> object:
     entry: cython.pointer(TlbEntry) = cython.NULL
     jump: cython.pointer(HostJump) = cython.NULL
+    slot: cython.pointer(Slot) = cython.NULL
     code: uint64_t = cython.cast(uint64_t, t.code.executable)
     data: uint64_t = cython.cast(uint64_t, t.regions[0].data)
     start: uint64_t = cython.cast(uint64_t, cpu)
@@ -125,6 +129,16 @@ def layout_of(cpu: CpuP, t: TranslatorP) -> object:
             cython.cast(uint64_t, cython.address(jump.tag)),
             cython.cast(uint64_t, cython.address(jump.host)),
         ),
+        slot=(
+            cython.sizeof(Slot),
+            cython.cast(uint64_t, cython.address(slot.tag)),
+            cython.cast(uint64_t, cython.address(slot.addend)),
+            cython.cast(uint64_t, cython.address(slot.host_page)),
+            cython.cast(uint64_t, cython.address(slot.is_listed)),
+            cython.cast(uint64_t, cython.address(slot.credit)),
+        ),
+        slots=address_of(cython.address(cpu.slots[0])),
+        slot_limit=SLOT_LIMIT,
         routines=routines,
         callouts={k: t.callout[k] for k in maps},
         leaves={k: t.leave[k] for k in maps},
@@ -143,17 +157,34 @@ def guest_bytes(cpu: CpuP, gpa: uint64_t, size: uint32_t) -> bytes:
 
 
 @cython.cfunc
+def site_of(owner: TranslationP, site: SiteP) -> object:
+    has_slot: cython.bint = site.direct != 0
+    return Site(
+        kind=KINDS[site.kind],
+        address=cython.cast(uint64_t, site),
+        index=site.index,
+        rip=owner.rip + site.instr.offset,
+        retry=site.retry,
+        resume=site.resume,
+        may_resume=site.resume != 0 and site.may_resume and not site.ends,
+        is_write=site.is_write != 0,
+        slot=address_of(cython.address(site.slot)) if has_slot else 0,
+        direct=site.direct,
+    )
+
+
+@cython.cfunc
 def records_of(owner: TranslationP, end: uint64_t) -> tuple:
     """(sites, exits) of a translation: they follow it, up to the next one's record or ``end``."""
     sites: list = []
     exits: list = []
-    at: uint64_t = cython.cast(uint64_t, owner) + ((cython.sizeof(Translation) + 15) & ~15)
+    at: uint64_t = cython.cast(uint64_t, owner.offsets) + ((owner.count * cython.sizeof(uint32_t) + 15) & ~15)
     site: SiteP
     exit: ExitP
     size: uint64_t
     while at < end:
         site = cython.cast(SiteP, at)
-        if site.owner != owner or site.kind > SITE_EXIT:
+        if site.owner != owner or site.kind > SITE_SLOT:
             break
         if site.kind == SITE_EXIT:
             exit = cython.cast(ExitP, at)
@@ -165,9 +196,7 @@ def records_of(owner: TranslationP, end: uint64_t) -> tuple:
             )  # fmt: skip
             size = cython.sizeof(exit[0])
         else:
-            sites.append(
-                Site(KINDS[site.kind], at, site.index, owner.rip + site.instr.offset, site.retry, site.resume)
-            )
+            sites.append(site_of(owner, site))
             size = cython.sizeof(site[0])
         at += (size + 15) & ~cython.cast(uint64_t, 15)
     return tuple(sites), tuple(exits)
@@ -189,12 +218,14 @@ def block_of(cpu: CpuP, t: TranslatorP, found: TranslationP) -> object:
         context=found.context,
         count=found.count,
         map=found.map,
+        is_hot=found.is_hot != 0,
+        is_twin=found.is_twin != 0,
         entry=found.entry,
         body=found.body,
         guest=guest,
         # SAFETY: [entry, end) is code that was emitted for this translation
         host=cython.cast(cython.p_char, host)[: found.end - found.entry],
-        starts=(),
+        starts=tuple([found.offsets[k] for k in range(found.count)]),
         sites=sites,
         exits=exits,
     )
@@ -211,6 +242,8 @@ def inspect_translations(cpu: CpuP) -> object:
         found = t.buckets[k]
         while found != cython.NULL:
             blocks.append(block_of(cpu, t, found))
+            if found.twin != cython.NULL:
+                blocks.append(block_of(cpu, t, found.twin))
             found = found.hash_next
     blocks.sort(key=lambda block: block.entry)
     return Translations(layout_of(cpu, t), tuple(blocks))
