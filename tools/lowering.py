@@ -20,7 +20,7 @@ KINDS = [
     "push_immediate", "push_operand", "leave_frame", "jump", "branch", "call", "return", "jump_operand",
     "call_operand", "loop", "divide", "divide_signed", "copy_vex",
 ]  # fmt: skip
-VECTOR, ALIGNED, CONDITIONAL, IMPLICIT = 1, 2, 4, 8
+VECTOR, ALIGNED, CONDITIONAL, IMPLICIT, AVX, AVX512 = 1, 2, 4, 8, 16, 32
 FLAGS = {"c": 1, "p": 2, "a": 4, "z": 8, "s": 16, "o": 32}
 ROLES = {"": 0, "r": 1, "w": 2, "rw": 3}
 BYTES = {
@@ -58,6 +58,8 @@ IMPLICIT_RESULTS = (
     "muldiv.mul", "muldiv.imul", "atomic.cmpxchg", "move.xchg_rax", "x87_control.fnstsw_ax", "sse.pcmpstr_index",
     "move.lahf", "move.cbw", "move.cwd",
 )  # fmt: skip
+#: VEX and EVEX handlers that run the instruction on the host, with nothing of their own around it
+COPIED_VEX = ("avx.vector", "avx.flags", "avx_float.vector", "avx_float.flags", "avx.zero_all", "avx.zero_upper")
 #: rows whose 16-byte memory operand need not be aligned
 UNALIGNED = ("sse_move.load_unaligned", "sse_move.store_unaligned", "sse.pcmpstr_index", "sse.pcmpstr_mask")
 
@@ -81,9 +83,9 @@ def kind_of(row: Row) -> str:
     if is_vector(row):
         if name in INTERPRETED or name.split(".")[0] in INTERPRETED or row.klass != "innocuous":
             return "interpret"
-        if row.vex or not row.has_modrm:
-            return "interpret"
-        return "copy"
+        if row.vex:
+            return "copy_vex" if name in COPIED_VEX and "vsib" not in row.attributes else "interpret"
+        return "copy" if row.has_modrm else "interpret"
     if row.klass == "innocuous" and "(" in row.handler:
         if row.vex:
             return "copy_vex"
@@ -136,8 +138,10 @@ def pack(row: Row) -> bytes:
     attr = 0
     if is_vector(row):
         attr |= VECTOR
-        if size == 16 and not row.vex and name not in UNALIGNED:
+        if "align" in row.attributes or (size == 16 and not row.vex and name not in UNALIGNED):
             attr |= ALIGNED
+        if row.attributes & {"avx", "avx512"}:
+            attr |= AVX512 if "avx512" in row.attributes else AVX
     if is_conditional:
         attr |= CONDITIONAL
     if name in IMPLICIT_RESULTS:

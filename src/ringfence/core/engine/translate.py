@@ -22,6 +22,7 @@ from cython.cimports.ringfence.core.translate.translation import (
     TranslatorP,
     translator_of,
 )
+from cython.cimports.ringfence.core.translate.vector_state import settle_vector
 from cython.cimports.ringfence.core.x86.access import fetch_gpa
 from cython.cimports.ringfence.core.x86.blocks import enter_block, known_block, lookup_block, note_jump
 from cython.cimports.ringfence.core.x86.escape import _setjmp
@@ -172,6 +173,7 @@ def run_block(cpu: CpuP, t: TranslatorP) -> cython.void:
     t.is_inside = 1
     enter_translated(cpu, t, slot.host)
     is_over = settle_budgets(cpu)
+    settle_vector(cpu)
     exit = cython.cast(ExitP, cpu.site)
     if exit.kind == SITE_EXIT:
         cpu.a.rip = exit.rip

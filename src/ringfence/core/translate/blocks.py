@@ -30,7 +30,7 @@ from cython.cimports.ringfence.core.translate.builder import (
 from cython.cimports.ringfence.core.translate.copy import put_copy, put_lea_copy, put_low_register, put_offset_move, put_raw
 from cython.cimports.ringfence.core.translate.divide import put_divide
 from cython.cimports.ringfence.core.translate.encode import (
-    CC_E,
+    CC_B,
     Operand,
     absolute,
     position,
@@ -63,6 +63,8 @@ from cython.cimports.ringfence.core.translate.lowering import (
     KIND_PUSH_REGISTER,
     KIND_RAW,
     KIND_RETURN,
+    LOWERING_AVX,
+    LOWERING_AVX512,
     LOWERING_VECTOR,
     LoweringP,
     lowering_of,
@@ -78,6 +80,9 @@ from cython.cimports.ringfence.core.translate.stack import (
     put_push_register,
 )
 from cython.cimports.ringfence.core.translate.translation import (
+    LEVEL_AVX,
+    LEVEL_AVX512,
+    LEVEL_SSE,
     SITE_INTERPRET,
     SITE_LEAVE,
     SITE_VECTOR,
@@ -177,8 +182,8 @@ def put_entry(b: BuilderP) -> cython.void:
     if b.out.uses_vector:
         site = new_site(b, SITE_VECTOR)
         put_op(cython.address(b.e), 0, 0x83, 7, cython.address(ready))
-        put8(cython.address(b.e), 0)
-        later_site(b, put_forward_branch(cython.address(b.e), CC_E), site)
+        put8(cython.address(b.e), b.out.uses_vector)
+        later_site(b, put_forward_branch(cython.address(b.e), CC_B), site)
         site.resume = position(cython.address(b.e))
 
 
@@ -187,6 +192,8 @@ def put_entry(b: BuilderP) -> cython.void:
 @cython.exceptval(check=False)
 def start(b: BuilderP, cpu: CpuP, block: BlockP, rip: uint64_t) -> cython.void:
     k: cython.int
+    level: cython.int
+    low: LoweringP
     region: RegionP = find_region(cpu.memory, block.gpa)
     out: TranslationP = cython.cast(TranslationP, take(b.t, cython.sizeof(Translation)))
     memset(out, 0, cython.sizeof(Translation))
@@ -208,9 +215,10 @@ def start(b: BuilderP, cpu: CpuP, block: BlockP, rip: uint64_t) -> cython.void:
     b.is_64 = (cpu.mode & MODE_CODE_MASK) == MODE_CODE64
     b.is_stack32 = cpu.mode & MODE_STACK32 != 0
     for k in range(block.count):
-        if lowering_of(block.first[k].entry).attr & LOWERING_VECTOR:
-            if lowering_of(block.first[k].entry).kind != KIND_INTERPRET:
-                out.uses_vector = 1
+        low = lowering_of(block.first[k].entry)
+        if low.attr & LOWERING_VECTOR and low.kind != KIND_INTERPRET:
+            level = LEVEL_AVX512 if low.attr & LOWERING_AVX512 else LEVEL_AVX if low.attr & LOWERING_AVX else LEVEL_SSE
+            out.uses_vector = max(level, out.uses_vector)
 
 
 @cython.cfunc
@@ -236,6 +244,7 @@ def translate_block(
     b.has_windows = primary == cython.NULL
     b.flags = FLAGS_SAVED
     b.e.start = t.code.writable
+    b.e.is_evex = 0
     b.e.at = t.code.writable + t.regions[t.current].code_at + t.regions[t.current].code_used
     b.tlb_read = cpu.tlb_read
     b.tlb_write = cpu.tlb_write

@@ -8,6 +8,7 @@ import cython
 from cython.cimports.libc.stdint import uint32_t, uint64_t
 from cython.cimports.ringfence.core.translate.callout import BUDGET_SHARE, export_flags, import_flags
 from cython.cimports.ringfence.core.translate.links import context_of, drop_translation
+from cython.cimports.ringfence.core.translate.lowering import LOWERING_AVX512, lowering_of
 from cython.cimports.ringfence.core.translate.slots import judge_slot
 from cython.cimports.ringfence.core.translate.translation import (
     IMMEDIATE_ADDRESS,
@@ -21,15 +22,14 @@ from cython.cimports.ringfence.core.translate.translation import (
     is_unmerged,
     translator_of,
 )
+from cython.cimports.ringfence.core.translate.vector_state import settle_vector, vector_level
 from cython.cimports.ringfence.core.x86.access import page_of
 from cython.cimports.ringfence.core.x86.blocks import fall_through
+from cython.cimports.ringfence.core.x86.decode_vector import opmask_number
 from cython.cimports.ringfence.core.x86.flags import get_rflags, set_arithmetic_flags
 from cython.cimports.ringfence.core.x86.operands import ea, next_rip, wrap_rip
 from cython.cimports.ringfence.core.x86.state import (
     BLOCK_RIP,
-    CR0_EM,
-    CR0_TS,
-    CR4_OSFXSR,
     INSTR_BYTES,
     MODE_CODE64,
     MODE_CODE_MASK,
@@ -75,20 +75,6 @@ def export_flags(cpu: CpuP) -> cython.void:
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-def is_vector_allowed(cpu: CpuP) -> cython.bint:
-    """Whether vector instructions can run on the host: the guest may use them, and nothing is unmasked
-    that would trap there."""
-    return (
-        cpu.a.cr0 & (CR0_TS | CR0_EM) == 0
-        and cpu.a.cr4 & CR4_OSFXSR != 0
-        and cpu.a.fx.mxcsr & 0x1F80 == 0x1F80
-        and cpu.a.fx.fcw & 0x3F == 0x3F
-    )
-
-
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
 def completed(cpu: CpuP, i: InstrP) -> cython.void:
     """After the one instruction of a call-out."""
     translator_of(cpu).is_completed = 1
@@ -120,6 +106,9 @@ def refill(cpu: CpuP, site: SiteP) -> cython.bint:
     if (la & 0xFFF) + site.size > PAGE_BYTES or la - entry.tag < PAGE_BYTES:
         # crosses a page, or hit and still called out: misaligned
         return False
+    if lowering_of(site.instr.entry).attr & LOWERING_AVX512 and opmask_number(cython.address(site.instr)):
+        # elements that are masked out must not fault: the interpreter goes through the others
+        return False
     # a page that is writable and dirty is filled in for writing too
     page_of(cpu, la, 0 if site.reads_first else site.is_write, cpu.view)
     return la - entry.tag < PAGE_BYTES
@@ -140,7 +129,7 @@ def interpret_site(cpu: CpuP, t: TranslatorP, site: SiteP) -> uint64_t:
     cpu.current = i
     cpu.budget -= site.index * INSTR_BYTES
     i.fn(cpu, i)
-    cpu.vector_ready = cpu.vector_ready and is_vector_allowed(cpu)
+    cpu.vector_ready = vector_level(cpu) if cpu.vector_ready else 0
     if not t.is_completed:
         return leave(t)
     if (
@@ -182,10 +171,11 @@ def callout(cpu: CpuP) -> uint64_t:
     t: TranslatorP = translator_of(cpu)
     site: SiteP = cython.cast(SiteP, cpu.site)
     t.count.callouts[site.kind] += 1
+    settle_vector(cpu)
     cpu.a.regs[BLOCK_RIP] = site.owner.rip
     if site.kind == SITE_VECTOR:
-        if is_vector_allowed(cpu):
-            cpu.vector_ready = 1
+        cpu.vector_ready = vector_level(cpu)
+        if cpu.vector_ready >= site.owner.uses_vector:
             return restore(cpu, t, site, site.resume)
         # the interpreter takes the whole block
         cpu.a.rip = site.owner.rip

@@ -7,6 +7,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 cdef struct Emitter:
     uint8_t* at                 # where the next byte goes
     uint8_t* start              # the code cache's first byte in the same mapping
+    int is_evex                 # no 8-bit displacements: EVEX would scale them
 
 ctypedef Emitter* EmitterP
 
@@ -106,7 +107,7 @@ cdef inline void put_modrm(Emitter* e, int reg, Operand* rm) noexcept nogil:
     if rm.index == NO_REG and (rm.base & 7) != 4:
         if rm.disp == 0 and (rm.base & 7) != 5:
             put8(e, field | (rm.base & 7))
-        elif rm.disp == <signed char>rm.disp:
+        elif rm.disp == <signed char>rm.disp and (not e.is_evex or rm.disp == 0):
             put8(e, 0x40 | field | (rm.base & 7))
             put8(e, <int>rm.disp)
         else:
@@ -117,7 +118,7 @@ cdef inline void put_modrm(Emitter* e, int reg, Operand* rm) noexcept nogil:
     if rm.disp == 0 and (rm.base & 7) != 5:
         put8(e, field | 4)
         put8(e, sib)
-    elif rm.disp == <signed char>rm.disp:
+    elif rm.disp == <signed char>rm.disp and (not e.is_evex or rm.disp == 0):
         put8(e, 0x44 | field)
         put8(e, sib)
         put8(e, <int>rm.disp)

@@ -44,6 +44,8 @@ cdef enum LoweringAttr:
     LOWERING_ALIGNED = 2        # its memory operand must be aligned
     LOWERING_CONDITIONAL = 4    # it may leave flags (or a register) as they were
     LOWERING_IMPLICIT = 8       # it writes RAX, RCX or RDX without naming them
+    LOWERING_AVX = 16           # needs the state of AVX
+    LOWERING_AVX512 = 32        # ... of AVX-512
 
 cdef struct Lowering:
     uint8_t kind

@@ -3,8 +3,11 @@ from libc.stdint cimport uint8_t
 from ringfence.core.translate.builder cimport Builder, guest_register, is_in_memory
 from ringfence.core.translate.encode cimport (
     FORM_66, FORM_F2, FORM_F3, FORM_LOCK, FORM_NO_REX, FORM_REX, FORM_W, put8, put16, put32, put_load, put_store)
-from ringfence.core.translate.lowering cimport LOWERING_VECTOR, ROLE_READ, ROLE_WRITE, Lowering
+from ringfence.core.translate.lowering cimport (
+    LOWERING_AVX, LOWERING_AVX512, LOWERING_VECTOR, ROLE_READ, ROLE_WRITE, Lowering)
+from ringfence.core.x86.decode cimport entry_info
 from ringfence.core.x86.decode_table cimport EntryInfo
+from ringfence.core.x86.decode_vector cimport VEX_B, memory_bytes
 from ringfence.core.x86.state cimport INSTR_LOCK, INSTR_MEMORY, INSTR_REX_W, Instr
 
 cdef inline bint is_high_byte(int offset) noexcept nogil:
@@ -63,6 +66,12 @@ cdef inline int form_of(Instr* i, EntryInfo* info, Lowering* low) noexcept nogil
 
 cdef inline int operand_bytes(Instr* i, Lowering* low) noexcept nogil:
     """Bytes of the memory operand."""
+    cdef EntryInfo* info
+    if low.attr & (LOWERING_AVX | LOWERING_AVX512):
+        info = entry_info(i.entry)
+        if i.imm & VEX_B and info.broadcast:
+            return 1 << (info.broadcast - 1)
+        return memory_bytes(info, i)
     if low.size == 255:
         return 8 if i.attr & INSTR_REX_W else 4
     return low.size if low.size else 1 << i.width

@@ -39,7 +39,8 @@ from cython.cimports.ringfence.core.translate.encode import (
 )
 from cython.cimports.ringfence.core.translate.routines import Callout, Enter
 from cython.cimports.ringfence.core.translate.translation import CANONICAL, TranslatorP
-from cython.cimports.ringfence.core.x86.state import RAX, RDI, RSP, CpuP
+from cython.cimports.ringfence.core.x86.state import RAX, RDI, RDX, RSP, CpuP
+from cython.cimports.ringfence.core.x86.xsave_state import xcr0_mask
 
 RBX = cython.declare(cython.int, 3)
 RBP = cython.declare(cython.int, 5)
@@ -57,6 +58,24 @@ def put_registers_away(e: EmitterP, cpu: CpuP, map: cython.int) -> cython.void:
 
 
 @cython.cfunc
+@cython.inline
+@cython.nogil
+@cython.exceptval(check=False)
+def upper_components(cpu: CpuP) -> uint32_t:
+    """State components above SSE that the model has: the lowest 32 bits hold all that are known."""
+    return xcr0_mask(cpu) & ~cython.cast(uint64_t, 3)
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def put_upper_mask(e: EmitterP, cpu: CpuP) -> cython.void:
+    """EDX:EAX for XSAVEC and XRSTOR: FXSAVE and FXRSTOR take care of the rest."""
+    put_constant(e, RAX, upper_components(cpu))
+    put_constant(e, RDX, 0)
+
+
+@cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
 def put_vector_save(e: EmitterP, cpu: CpuP) -> cython.void:
@@ -64,6 +83,9 @@ def put_vector_save(e: EmitterP, cpu: CpuP) -> cython.void:
     image: Operand = absolute(cython.address(cpu.a.fx))
     field: Operand
     put_op(e, FORM_W, 0x1AE, 0, cython.address(image))  # fxsave64
+    if upper_components(cpu):
+        put_upper_mask(e, cpu)
+        put_op(e, FORM_W, 0x1C7, 4, cython.address(image))  # xsavec64
     put_store_imm32(e, cython.address(cpu.a.fx.fip), 0)
     field = absolute(cython.address(cpu.a.fx.fip))
     put_op(e, FORM_W, 0xC7, 0, cython.address(field))
@@ -212,6 +234,9 @@ def ensure_map(cpu: CpuP, t: TranslatorP, map: cython.int) -> cython.void:
     skip = put_vector_test(cython.address(e), cpu)
     field = absolute(cython.address(cpu.a.fx))
     put_op(cython.address(e), FORM_W, 0x1AE, 1, cython.address(field))  # fxrstor64
+    if upper_components(cpu):
+        put_upper_mask(cython.address(e), cpu)
+        put_op(cython.address(e), FORM_W, 0x1AE, 5, cython.address(field))  # xrstor64
     join_short(cython.address(e), skip)
     field = absolute(cython.address(cpu.saved_flags))
     put_op(cython.address(e), 0, 0x1B7, RAX, cython.address(field))

@@ -17,6 +17,12 @@ cdef enum:
     OPERAND_ADDRESS = 255
     IMMEDIATE_ADDRESS = 254     # the instruction's immediate
 
+# What cpu.vector_ready says, and what a translation needs.
+cdef enum:
+    LEVEL_SSE = 1               # x87, MMX and SSE
+    LEVEL_AVX = 2
+    LEVEL_AVX512 = 3
+
 cdef struct Translation
 cdef struct Exit
 
@@ -83,7 +89,7 @@ cdef struct Translation:
     uint16_t count              # instructions
     uint8_t map                 # bit n: guest register 8 + n lives in memory
     uint8_t is_valid
-    uint8_t uses_vector
+    uint8_t uses_vector         # LEVEL_*, 0 for none
     uint8_t is_linkable
     uint8_t is_twin
     uint8_t is_hot              # its probes have slots

@@ -161,7 +161,7 @@ def access_of(b: BuilderP, i: InstrP, low: LoweringP, access: AccessP) -> cython
     access.size = operand_bytes(i, low)
     access.is_write = 1 if low.memory & ROLE_WRITE else 0
     if low.attr & LOWERING_ALIGNED:
-        access.alignment = 16
+        access.alignment = access.size
     return 1
 
 

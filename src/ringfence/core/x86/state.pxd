@@ -374,7 +374,7 @@ cdef struct Cpu:
     uint64_t jump_key           # upper 16 bits: the mode and mappings for which host_jumps holds
     int32_t budgets[4]          # what translated code takes its instructions off: see put_charge()
     uint32_t saved_flags        # SF ZF AF PF CF in byte 1, OF in byte 0
-    uint32_t vector_ready       # the host's vector registers hold the guest's
+    uint32_t vector_ready       # not 0: the host's vector registers hold the guest's, and it may use so much of them
     int32_t model               # row of the CPU model table
     int32_t index
     int32_t debug_steps         # run() returns DEBUG after this many instructions; 0 = off
