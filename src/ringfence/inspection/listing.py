@@ -90,6 +90,9 @@ def _text(
     if name == "cpu.site" and instruction.op1_kind == OpKind.IMMEDIATE32TO64:
         record = names.record(block, instruction.immediate32to64)
         after = NUMBER.sub(record, after) if record else after
+    if name == "cpu.slots":
+        slot = names.address(instruction.immediate32, False)
+        after = NUMBER.sub(f"&{slot.partition('.')[0]}", after) if slot else after
     return before + inside + after
 
 
