@@ -6,6 +6,7 @@ Memory is addressed without registers, so that no value can lead anywhere else.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import float_state
@@ -21,6 +22,8 @@ CODE_LIMIT = 220
 #: an environment that comes from memory would unmask exceptions; one that goes there shows FIP and FDP
 ENVIRONMENT = {"fldenv", "frstor", "fldcw", "ldmxcsr", "vldmxcsr", "fnstenv", "fnsave"}
 OPERAND_AT = 0x40
+#: whether the judge has a feature
+Has = Callable[[str], bool]
 
 
 def is_usable(row: Row) -> bool:
@@ -46,17 +49,18 @@ class Piece:
     variants: tuple[Variant, ...]
 
 
-def pieces() -> tuple[list[Piece], list[Piece]]:
-    """Integer rows, and those of x87, MMX, SSE and AVX."""
-    found: tuple[list[Piece], list[Piece]] = ([], [])
+def pieces() -> tuple[list[Piece], list[Piece], list[Piece]]:
+    """Integer rows; those of x87, MMX and SSE; those of AVX and AVX-512."""
+    found: tuple[list[Piece], list[Piece], list[Piece]] = ([], [], [])
     for row in read_rows():
         if is_usable(row):
             usable = tuple(v for v in variants(row, 64) if is_usable_variant(v, row))
-            found[bool(row.attributes & {"x87", "mmx", "sse", "avx", "avx512"})].append(Piece(row, usable))
+            kind = 2 if is_vector(row) else bool(row.attributes & {"x87", "mmx", "sse"})
+            found[kind].append(Piece(row, usable))
     return found
 
 
-INTEGER, VECTOR = pieces()
+INTEGER, FLOAT, VECTOR = pieces()
 
 
 @dataclass
@@ -106,10 +110,12 @@ def encode_piece(row: Row, variant: Variant, source: Source, origin: int) -> byt
     return encode(row, variant, choice)
 
 
-def draw_piece(sequence: Sequence, source: Source, origin: int) -> tuple[bytes, int]:
+def draw_piece(sequence: Sequence, source: Source, origin: int, has: Has) -> tuple[bytes, int]:
     """An instruction that reads no undefined flag: its bytes, and the flags undefined after it."""
     while True:
-        piece = source.pick(VECTOR if source.one_in(3) else INTEGER)
+        piece = source.pick(source.pick((INTEGER, INTEGER, INTEGER, FLOAT, VECTOR)))
+        if not has(piece.row.feature):
+            continue
         if not sequence.reads(piece.row.reads):
             code = encode_piece(piece.row, source.pick(piece.variants), source, origin)
             return code, sequence.after(piece.row)
@@ -124,13 +130,13 @@ def draw_branch(sequence: Sequence, source: Source) -> int:
     return 0xEB
 
 
-def draw(source: Source, count: int) -> tuple[Case, Sequence]:
-    """A case of `count` instructions, and what is undefined in it."""
+def draw(source: Source, count: int, has: Has) -> tuple[Case, Sequence]:
+    """A case of `count` instructions that the host has, and what is undefined in it."""
     sequence = Sequence()
     for _ in range(count):
         has_branch = source.one_in(6)
         origin = INSTRUCTION + len(sequence.code) + 2 * has_branch
-        code, undefined = draw_piece(sequence, source, origin)
+        code, undefined = draw_piece(sequence, source, origin, has)
         if has_branch:
             # over the instruction, or not: then what was undefined before may still be
             code = bytes([draw_branch(sequence, source), len(code)]) + code
@@ -146,4 +152,5 @@ def draw(source: Source, count: int) -> tuple[Case, Sequence]:
     window = b"".join(source.vector() for _ in range(WINDOW_BYTES // 16))
     rflags = source.random.getrandbits(12) & ARITHMETIC
     fx = float_state.draw_masked(source)
-    return Case(sequence.code, regs, rflags, fx, OPERAND_AT, window), sequence
+    high = vector_state.draw_high(source)
+    return Case(sequence.code, regs, rflags, fx, OPERAND_AT, window, high), sequence

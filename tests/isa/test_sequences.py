@@ -54,7 +54,7 @@ def examine(judge: HostJudge, guest: Guest, count: int, samples: int) -> None:
     )  # fmt: skip
     @given(st.binary(min_size=DRAW_BYTES, max_size=DRAW_BYTES))
     def compare(data: bytes) -> None:
-        case, drawn = sequence.draw(Source(data), count)
+        case, drawn = sequence.draw(Source(data), count, judge.has)
         outcome = judge.run([case])[0]
         flags = drawn.defined(outcome) if outcome.vector == NONE or guest.has_exact_flags else 0
         for time in ("first", "again"):
