@@ -33,7 +33,7 @@ def loop(cpu: CpuP) -> cython.int:
                 return reason
         else:
             block = lookup_block(cpu)
-            note_jump(cpu, block)
+            note_jump(cpu, block.first)
             enter_block(cpu, block)
 
 

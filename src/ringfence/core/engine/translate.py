@@ -38,6 +38,7 @@ from cython.cimports.ringfence.core.x86.state import (
     BlockP,
     CpuP,
     HostJump,
+    InstrP,
     host_jump_of,
 )
 from cython.cimports.ringfence.core.x86.tlb import new_generation
@@ -70,20 +71,26 @@ def interpret_block(cpu: CpuP, t: TranslatorP, block: BlockP) -> cython.void:
 @cython.nogil
 @cython.exceptval(check=False)
 def find_or_translate(cpu: CpuP, t: TranslatorP) -> TranslationP:
-    """The translation at RIP, in the jump cache from now on; NULL after a block was interpreted instead."""
+    """The translation at RIP, in the jump cache from now on; NULL after blocks were interpreted instead."""
     rip: uint64_t = cpu.a.rip
-    block: BlockP
     slot: cython.pointer(HostJump)
-    found: TranslationP = find_translation(cpu, t, fetch_gpa(cpu, rip), rip)
+    found: TranslationP = cython.NULL
+    gpa: uint64_t = fetch_gpa(cpu, rip)
+    block: BlockP = known_block(cpu, gpa)
+    if block == cython.NULL or block.first[-1].imm >= cpu.heat_limit:
+        found = find_translation(cpu, t, gpa, rip)
     if found == cython.NULL:
         block = lookup_block(cpu)
-        block.heat += 1
-        if block.heat >= t.threshold:
-            block.heat = t.threshold
+        if block.first[-1].imm >= cpu.heat_limit:
+            block.first[-1].imm = cpu.heat_limit
             found = translate_block(cpu, block, rip, cython.NULL, False)
-        if found == cython.NULL:
-            interpret_block(cpu, t, block)
-            return cython.NULL
+    if found == cython.NULL:
+        counter: InstrP = block.first - 1
+        counter.imm += 1
+        # cold blocks that follow one another need not come back here
+        note_jump(cpu, counter)
+        interpret_block(cpu, t, block)
+        return cython.NULL
     slot = cython.address(cpu.host_jumps[host_jump_of(rip)])
     slot.tag = rip ^ cpu.jump_key
     slot.host = cython.cast(uint64_t, t.code.executable) + found.entry
@@ -143,7 +150,7 @@ def run_block(cpu: CpuP, t: TranslatorP) -> cython.void:
         make_twin(cpu, t)
     if not can_translate(cpu):
         block: BlockP = lookup_block(cpu)
-        note_jump(cpu, block)
+        note_jump(cpu, block.first)
         interpret_block(cpu, t, block)
         return
     if t.interpret_next:

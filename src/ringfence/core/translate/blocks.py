@@ -47,6 +47,7 @@ from cython.cimports.ringfence.core.translate.lowering import (
     KIND_CALL_OPERAND,
     KIND_COPY,
     KIND_COPY_VEX,
+    KIND_DISABLE_INTERRUPTS,
     KIND_DIVIDE,
     KIND_DIVIDE_SIGNED,
     KIND_INTERPRET,
@@ -63,6 +64,7 @@ from cython.cimports.ringfence.core.translate.lowering import (
     KIND_PUSH_REGISTER,
     KIND_RAW,
     KIND_RETURN,
+    KIND_SWAP_BASE,
     LOWERING_AVX,
     LOWERING_AVX512,
     LOWERING_VECTOR,
@@ -79,6 +81,7 @@ from cython.cimports.ringfence.core.translate.stack import (
     put_push_operand,
     put_push_register,
 )
+from cython.cimports.ringfence.core.translate.system import put_disable_interrupts, put_swap_base
 from cython.cimports.ringfence.core.translate.translation import (
     LEVEL_AVX,
     LEVEL_AVX512,
@@ -147,6 +150,10 @@ def put_by_kind(b: BuilderP, low: LoweringP) -> cython.bint:
         return put_copy_vex(b, low)
     if low.kind == KIND_OFFSET:
         return put_offset_move(b, low)
+    if low.kind == KIND_DISABLE_INTERRUPTS:
+        return put_disable_interrupts(b)
+    if low.kind == KIND_SWAP_BASE:
+        return put_swap_base(b)
     return False
 
 

@@ -8,7 +8,7 @@ import cython
 from cython.cimports.libc.stdint import uint32_t, uint64_t
 from cython.cimports.ringfence.core.translate.callout import BUDGET_SHARE, export_flags, import_flags
 from cython.cimports.ringfence.core.translate.links import context_of, drop_translation
-from cython.cimports.ringfence.core.translate.lowering import LOWERING_AVX512, lowering_of
+from cython.cimports.ringfence.core.translate.lowering import LOWERING_AVX512, LoweringP, lowering_of
 from cython.cimports.ringfence.core.translate.slots import judge_slot
 from cython.cimports.ringfence.core.translate.translation import (
     IMMEDIATE_ADDRESS,
@@ -119,8 +119,13 @@ def refill(cpu: CpuP, site: SiteP) -> cython.bint:
 @cython.exceptval(check=False)
 def interpret_site(cpu: CpuP, t: TranslatorP, site: SiteP) -> uint64_t:
     i: InstrP = cython.address(t.pair[0])
-    import_flags(cpu)
-    t.is_inside = 0
+    low: LoweringP = lowering_of(site.instr.entry)
+    # a fault brings the flags over by itself: see return_from_long_jump()
+    uses_flags: cython.bint = site.ends or low.reads | low.modifies != 0
+    t.charge = 0
+    if uses_flags:
+        import_flags(cpu)
+        t.is_inside = 0
     t.pair[0] = site.instr
     t.pair[1].offset = site.instr.offset + site.instr.length
     t.pair[1].fn = fall_through if site.ends else completed
@@ -144,7 +149,8 @@ def interpret_site(cpu: CpuP, t: TranslatorP, site: SiteP) -> uint64_t:
         return leave(t)
     cpu.first = cython.NULL
     cpu.budget += site.index * INSTR_BYTES
-    export_flags(cpu)
+    if uses_flags:
+        export_flags(cpu)
     return restore(cpu, t, site, site.resume)
 
 

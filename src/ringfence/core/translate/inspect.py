@@ -11,10 +11,12 @@ from cython.cimports.ringfence.core.translate.translation import (
     REGION_DATA_BYTES,
     REGIONS,
     SITE_EXIT,
-    SITE_SLOT,
+    SITE_MEMORY,
+    SLOT_RECORD,
     TRANSLATION_BUCKETS,
     ExitP,
     SiteP,
+    SlotRecord,
     TranslationP,
     TranslatorP,
     translator_of,
@@ -158,7 +160,7 @@ def guest_bytes(cpu: CpuP, gpa: uint64_t, size: uint32_t) -> bytes:
 
 @cython.cfunc
 def site_of(owner: TranslationP, site: SiteP) -> object:
-    has_slot: cython.bint = site.direct != 0
+    has_slot: cython.bint = site.kind == SITE_MEMORY and site.slot != cython.NULL
     return Site(
         kind=KINDS[site.kind],
         address=cython.cast(uint64_t, site),
@@ -168,8 +170,8 @@ def site_of(owner: TranslationP, site: SiteP) -> object:
         resume=site.resume,
         may_resume=site.resume != 0 and site.may_resume and not site.ends,
         is_write=site.is_write != 0,
-        slot=address_of(cython.address(site.slot)) if has_slot else 0,
-        direct=site.direct,
+        slot=address_of(cython.address(site.slot.slot)) if has_slot else 0,
+        direct=site.slot.direct if has_slot else 0,
     )
 
 
@@ -184,8 +186,11 @@ def records_of(owner: TranslationP, end: uint64_t) -> tuple:
     size: uint64_t
     while at < end:
         site = cython.cast(SiteP, at)
-        if site.owner != owner or site.kind > SITE_SLOT:
+        if site.owner != owner or site.kind > SLOT_RECORD:
             break
+        if site.kind == SLOT_RECORD:
+            at += (cython.sizeof(SlotRecord) + 15) & ~cython.cast(uint64_t, 15)
+            continue
         if site.kind == SITE_EXIT:
             exit = cython.cast(ExitP, at)
             target = 0 if exit.target == cython.NULL else exit.target.entry

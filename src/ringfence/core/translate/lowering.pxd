@@ -25,6 +25,8 @@ cdef enum Kind:                 # the same order as KINDS in tools/lowering.py
     KIND_DIVIDE = 20
     KIND_DIVIDE_SIGNED = 21
     KIND_COPY_VEX = 22
+    KIND_DISABLE_INTERRUPTS = 23
+    KIND_SWAP_BASE = 24
 
 cdef enum Role:
     ROLE_READ = 1

@@ -13,6 +13,8 @@ too often (accesses that go from page to page) the probe is patched to do withou
 
 import cython
 from cython.cimports.libc.stdint import int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from cython.cimports.libc.string import memset
+from cython.cimports.ringfence.core.translate.arena import take
 from cython.cimports.ringfence.core.translate.builder import AccessP, BuilderP, Stub, StubP
 from cython.cimports.ringfence.core.translate.encode import (
     CC_A,
@@ -45,7 +47,7 @@ from cython.cimports.ringfence.core.translate.links import drop_translation
 from cython.cimports.ringfence.core.translate.probe import put_entry_field, put_lookup
 from cython.cimports.ringfence.core.translate.sites import later_site, new_site, new_stub
 from cython.cimports.ringfence.core.translate.slots import SLOT_CREDIT, SLOT_INSTRUCTIONS
-from cython.cimports.ringfence.core.translate.translation import SITE_SLOT, SiteP, TranslatorP, is_slotless
+from cython.cimports.ringfence.core.translate.translation import SITE_SLOT, SLOT_RECORD, SiteP, SlotRecord, TranslatorP, is_slotless
 from cython.cimports.ringfence.core.x86.state import INSTR_BYTES, PAGE_BYTES, SLOT_LIMIT, CpuP
 from cython.cimports.ringfence.core.x86.tlb import empty_slots, new_generation
 
@@ -58,9 +60,15 @@ def put_slot_lookup(
 ) -> cython.void:
     e: EmitterP = cython.address(b.e)
     stub: StubP
-    tag: Operand = absolute(cython.address(site.slot.tag))
-    site.slot.tag = ~cython.cast(uint64_t, 0x1FFF)
-    site.slot.credit = SLOT_CREDIT
+    tag: Operand
+    site.slot = cython.cast(cython.pointer(SlotRecord), take(b.t, cython.sizeof(SlotRecord)))
+    memset(site.slot, 0, cython.sizeof(SlotRecord))
+    site.slot.kind = SLOT_RECORD
+    site.slot.owner = b.out
+    site.slot.site = site
+    site.slot.slot.tag = ~cython.cast(uint64_t, 0x1FFF)
+    site.slot.slot.credit = SLOT_CREDIT
+    tag = absolute(cython.address(site.slot.slot.tag))
     put_op(e, FORM_W, 0x2B, b.s0, cython.address(tag))
     if access.alignment:
         put_rr(e, FORM_W, 0xF7, 0, b.s0)
@@ -81,14 +89,14 @@ def put_slot_lookup(
     stub.size = size
     stub.holder = holder
     if holder != NO_REG:
-        put_load(e, holder, cython.address(site.slot.addend))
+        put_load(e, holder, cython.address(site.slot.slot.addend))
         b.is_s1_used = 1
     else:
         b.is_s1_used = 1
         if access.index == NO_REG:
-            put_load(e, b.s1, cython.address(site.slot.addend))
+            put_load(e, b.s1, cython.address(site.slot.slot.addend))
         else:
-            put_load(e, b.s1, cython.address(site.slot.host_page))
+            put_load(e, b.s1, cython.address(site.slot.slot.host_page))
     stub.back = e.at
 
 
@@ -98,7 +106,7 @@ def put_slot_lookup(
 def put_listing(b: BuilderP, site: SiteP, asks: SiteP) -> cython.void:
     """Put the slot on the list that a flush goes through, unless it is there."""
     e: EmitterP = cython.address(b.e)
-    listed: Operand = absolute(cython.address(site.slot.is_listed))
+    listed: Operand = absolute(cython.address(site.slot.slot.is_listed))
     place: Operand = absolute(cython.address(b.cpu.slots[0]))
     count: Operand = absolute(cython.address(b.cpu.slot_count))
     skip: cython.pointer(uint8_t)
@@ -112,10 +120,10 @@ def put_listing(b: BuilderP, site: SiteP, asks: SiteP) -> cython.void:
     place.index = b.s0
     place.scale = 2
     put_op(e, 0, 0xC7, 0, cython.address(place))
-    put32(e, cython.cast(int64_t, cython.cast(uint64_t, cython.address(site.slot))))
+    put32(e, cython.cast(int64_t, cython.cast(uint64_t, cython.address(site.slot.slot))))
     put_lea(e, 0, b.s0, b.s0, NO_REG, 0, 1)
     put_op(e, 0, 0x89, b.s0, cython.address(count))
-    put_store_imm32(e, cython.address(site.slot.is_listed), 1)
+    put_store_imm32(e, cython.address(site.slot.slot.is_listed), 1)
     join_short(e, skip)
 
 
@@ -128,30 +136,30 @@ def put_slot_stub(b: BuilderP, given: StubP) -> cython.void:
     stub: Stub = given[0]
     site: SiteP = stub.site
     asks: SiteP
-    credit: Operand = absolute(cython.address(site.slot.credit))
+    credit: Operand = absolute(cython.address(site.slot.slot.credit))
     base: cython.int = CONTEXT if stub.access.base == NO_REG else stub.access.base
     is_write: cython.int = stub.access.is_write
     b.i = cython.address(b.block.first[site.index])
     b.index = site.index
     asks = new_site(b, SITE_SLOT)
     asks.retry = site.retry
-    asks.partner = site
+    asks.slot = site.slot
     if stub.second_field != cython.NULL:
         join(e, stub.second_field)
     put_lea(e, FORM_W, b.s0, base, stub.access.index, stub.access.scale, stub.low)
     put_lookup(b, stub.size, is_write, stub.access.alignment, site)
     put_listing(b, site, asks)
     put_entry_field(b, b.s0, is_write, True)
-    put_store(e, b.s0, cython.address(site.slot.addend))
+    put_store(e, b.s0, cython.address(site.slot.slot.addend))
     put_entry_field(b, b.s0, is_write, False)
-    put_store(e, b.s0, cython.address(site.slot.host_page))
+    put_store(e, b.s0, cython.address(site.slot.slot.host_page))
     # the page's address is the difference
     put_rr_memory(b, site)
     put_op(e, 0, 0x83, 5, cython.address(credit))
     put8(e, 1)
     later_site(b, put_forward_branch(e, CC_S), asks)
     put_jump(e, site.retry)
-    site.direct = position(e)
+    site.slot.direct = position(e)
     put_lea(e, FORM_W, b.s0, base, stub.access.index, stub.access.scale, stub.low)
     put_lookup(b, stub.size, is_write, stub.access.alignment, site)
     if stub.holder != NO_REG:
@@ -167,32 +175,33 @@ def put_slot_stub(b: BuilderP, given: StubP) -> cython.void:
 def put_rr_memory(b: BuilderP, site: SiteP) -> cython.void:
     """slot.tag = host_page - addend; s0 holds host_page."""
     e: EmitterP = cython.address(b.e)
-    addend: Operand = absolute(cython.address(site.slot.addend))
+    addend: Operand = absolute(cython.address(site.slot.slot.addend))
     put_op(e, FORM_W, 0x2B, b.s0, cython.address(addend))
-    put_store(e, b.s0, cython.address(site.slot.tag))
+    put_store(e, b.s0, cython.address(site.slot.slot.tag))
 
 
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
 def judge_slot(cpu: CpuP, t: TranslatorP, asks: SiteP) -> cython.void:
-    site: SiteP = asks.partner
+    record: cython.pointer(SlotRecord) = asks.slot
+    site: SiteP = record.site
     now: uint64_t
     start: cython.pointer(uint8_t)
     if cpu.slot_count >= SLOT_LIMIT:
         empty_slots(cpu)
-    if site.slot.credit >= 0:
+    if record.slot.credit >= 0:
         return
-    site.slot.credit = SLOT_CREDIT
+    record.slot.credit = SLOT_CREDIT
     now = cpu.count.instructions + (cpu.budget_size - cpu.budget) / INSTR_BYTES
-    if now - site.judged < SLOT_CREDIT * SLOT_INSTRUCTIONS:
+    if now - record.judged < SLOT_CREDIT * SLOT_INSTRUCTIONS:
         # SAFETY: the probe's code, long enough for a jump, and no thread is in it
         start = t.code.writable + site.retry
         start[0] = 0xE9
-        cython.cast(cython.pointer(int32_t), start + 1)[0] = cython.cast(int32_t, site.direct - site.retry - 5)
+        cython.cast(cython.pointer(int32_t), start + 1)[0] = cython.cast(int32_t, record.direct - site.retry - 5)
         # and when the block is next translated, no slot to begin with
         is_slotless(t, site.owner.gpa + site.instr.offset)[0] = 1
         if site.owner.is_valid:
             drop_translation(cpu, t, site.owner)
             new_generation(cpu)
-    site.judged = now
+    record.judged = now

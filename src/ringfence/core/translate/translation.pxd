@@ -6,8 +6,8 @@ from ringfence.core.x86.state cimport Cpu, Instr, Slot
 cdef enum:
     CANONICAL = 0x0C            # the map in which every canonical entry is: r10 and r11 in memory
     REGIONS = 16
-    REGION_CODE_BYTES = 2 << 20
-    REGION_DATA_BYTES = 6 << 20
+    REGION_CODE_BYTES = 4 << 20
+    REGION_DATA_BYTES = 8 << 20
     ROUTINE_BYTES = 1 << 18     # before the first region: enter, leave, call-outs
     TRANSLATION_BYTES = 32768   # no translation is longer
     TRANSLATION_DATA_BYTES = 32768  # nor its sites, exits and itself
@@ -37,6 +37,16 @@ cdef enum SiteKind:
     SITE_POLL = 5               # the budget is used up; the target of an indirect branch is in cpu.spare[0]
     SITE_EXIT = 6               # an Exit (the first word of both says)
     SITE_SLOT = 7               # a slot has missed often, or the list of slots is full
+    SLOT_RECORD = 8             # no call-out, but a record among the others
+
+cdef struct Site
+cdef struct SlotRecord:
+    uint32_t kind               # SLOT_RECORD
+    uint32_t direct             # code offset where the probe goes on without its slot
+    Translation* owner
+    Site* site                  # of the probe
+    uint64_t judged             # instructions done when the slot was last asked about
+    Slot slot                   # the entry that the probe found last
 
 cdef struct Site:
     uint32_t kind
@@ -45,7 +55,6 @@ cdef struct Site:
     Instr instr
     uint32_t retry              # code offsets
     uint32_t resume
-    uint32_t direct             # where the probe goes on without its slot
     uint8_t is_write            # SITE_MEMORY: the access, of the operand or of base + disp
     uint8_t size
     uint8_t base                # OPERAND_ADDRESS: where the instruction's memory operand is
@@ -54,9 +63,7 @@ cdef struct Site:
     uint8_t ends                # the instruction is a branch: once interpreted, the block is left
     int32_t disp                # SITE_INDIRECT: what the branch has added to RSP
     uint32_t misses
-    Site* partner               # SITE_SLOT: the site with the slot
-    uint64_t judged             # instructions done when the slot was last asked about
-    Slot slot                   # of hot code: the entry that the probe found last
+    SlotRecord* slot            # of hot code, and SITE_SLOT
     int32_t low                 # a window: [address + low, address + low + span) must be in one page
     int32_t span
 
@@ -148,7 +155,6 @@ cdef struct Translator:
     uint32_t current            # region
     uint32_t has_bmi2
     uint32_t exact_flags        # every fault and exit sees all the flags
-    uint32_t threshold          # runs of a block before it is translated
     Exit* pending               # left by this exit: link it when its target is known
     uint32_t is_inside          # guest flags are in cpu.saved_flags, not in the interpreter's form
     uint32_t is_completed       # the instruction of a call-out is done

@@ -55,7 +55,7 @@ def new_translator(cpu: CpuP) -> cython.int:
         # SAFETY: equal shares of the mapping made above
         t.regions[k].data = cython.cast(cython.p_uchar, data) + k * REGION_DATA_BYTES
     t.has_bmi2 = host_has_bmi2()
-    t.threshold = THRESHOLD
+    cpu.heat_limit = THRESHOLD
     cpu.translator = t
     cpu.translated_written = translated_written
     for k in range(4):
@@ -81,7 +81,7 @@ def free_translator(cpu: CpuP) -> cython.void:
 def tune_translator(cpu: CpuP, threshold: cython.int, has_exact_flags: cython.bint) -> cython.void:
     t: TranslatorP = translator_of(cpu)
     if t != cython.NULL:
-        t.threshold = max(threshold, 1)
+        cpu.heat_limit = threshold - 1
         t.exact_flags = has_exact_flags
 
 

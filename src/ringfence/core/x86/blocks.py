@@ -83,6 +83,22 @@ def fall_through(cpu: CpuP, i: InstrP) -> cython.void:
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
+def count_run(cpu: CpuP, i: InstrP) -> cython.void:
+    """Before the first instruction of each block: a way in that counts, for blocks that the translator may take."""
+    i.imm += 1
+    if i.imm >= cpu.heat_limit:
+        # back to the run loop
+        cpu.a.rip = cpu.a.regs[BLOCK_RIP]
+        cpu.first = cython.NULL
+        return
+    cpu.first = i + 1
+    cpu.current = i + 1
+    i[1].fn(cpu, i + 1)
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
 def too_long(cpu: CpuP, i: InstrP) -> cython.void:
     raise_gp(cpu)
 
@@ -155,13 +171,14 @@ def known_block(cpu: CpuP, gpa: uint64_t) -> BlockP:
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-def note_jump(cpu: CpuP, block: BlockP) -> cython.void:
-    """From now on a jump to cpu.a.rip goes straight to ``block``."""
+def note_jump(cpu: CpuP, first: InstrP) -> cython.void:
+    """From now on a jump to cpu.a.rip goes straight to ``first``: a block's first instruction, or the
+    counter before it."""
     rip: uint64_t = cpu.a.rip
     slot: cython.pointer(JumpEntry) = cython.address(cpu.jumps[(rip ^ (rip >> 12)) & (JUMP_CACHE_ENTRIES - 1)])
     slot.rip = rip
     slot.fetch_key = cpu.fetch_key
-    slot.first = block.first
+    slot.first = first
 
 
 @cython.cfunc
@@ -192,6 +209,7 @@ def build_block(cpu: CpuP, la: uint64_t, gpa: uint64_t, mode: uint32_t, limit: u
     cache: BlockCacheP = cython.cast(BlockCacheP, cpu.blocks)
     block: BlockP
     i: InstrP
+    counter: InstrP
     nothing: uint8_t[16]
     code: cython.pointer(uint8_t) = code_bytes(cpu, gpa, nothing)
     room: cython.int = 16 if code == nothing else PAGE_BYTES - (gpa & 0xFFF)
@@ -199,11 +217,14 @@ def build_block(cpu: CpuP, la: uint64_t, gpa: uint64_t, mode: uint32_t, limit: u
     result: cython.int = DECODED
     if limit < cython.cast(uint64_t, room):
         room = limit
-    if cache.block_count >= BLOCK_CAPACITY or cache.instr_count + BLOCK_LIMIT + 1 >= INSTR_CAPACITY:
+    if cache.block_count >= BLOCK_CAPACITY or cache.instr_count + BLOCK_LIMIT + 2 >= INSTR_CAPACITY:
         flush_blocks(cpu)
     block = cython.address(cache.blocks[cache.block_count])
     memset(block, 0, cython.sizeof(Block))
-    block.first = cython.address(cache.instrs[cache.instr_count])
+    counter = cython.address(cache.instrs[cache.instr_count])
+    memset(counter, 0, cython.sizeof(Instr))
+    counter.fn = count_run
+    block.first = counter + 1
     i = block.first
     while result == DECODED and block.count < BLOCK_LIMIT and at < room and at < 240:
         i.offset = at
@@ -225,7 +246,7 @@ def build_block(cpu: CpuP, la: uint64_t, gpa: uint64_t, mode: uint32_t, limit: u
     block.bytes = at
     block.is_valid = 1
     cache.block_count += 1
-    cache.instr_count += block.count + 1
+    cache.instr_count += block.count + 2
     cpu.count.blocks_decoded += 1
     link_block(cpu, block, mode)
     return block

@@ -257,8 +257,7 @@ cdef struct Block:
     Block* page2_next           # other blocks on the page of gpa2
     uint16_t count
     uint16_t bytes
-    uint16_t is_valid
-    uint16_t heat               # how often it was run, until it is translated
+    uint32_t is_valid
 
 cdef struct JumpEntry:
     uint64_t rip
@@ -357,6 +356,7 @@ cdef struct Cpu:
     # -- the translator's: translated code reaches these by their absolute addresses --
     void* translator            # Translator*, or NULL
     CodeHook translated_written
+    int64_t heat_limit          # runs of a block after which the interpreter gives it to the translator
     uint64_t host_rsp           # the host's stack while translated code runs
     uint64_t jump_target        # where `enter` and `restore` go on
     uint64_t restore            # the routine that goes there
