@@ -171,9 +171,11 @@ class _Instruction:
         if name == "mov":
             return self._narrow(others[0], bits)
         if name == "rorx":
-            return unknown("ror", others[0], others[1].constant) if bits == 64 else None
+            return unknown("ror64", others[0], others[1].constant) if bits == 64 else None
         if name in ("add", "sub") and bits == 64:
             return first.plus(others[0]) if name == "add" else first.minus(others[0])
+        if name == "xor" and first.is_constant and others[0].is_constant:
+            return self._narrow(Value(first.constant ^ others[0].constant), bits)
         if name == "xor":
             return unknown(f"xor{bits}", first, others[0])
         if name in ("shr", "shl", "and") and others[0].is_constant:
@@ -191,9 +193,14 @@ class _Instruction:
 
 
 def _masked(name: str, value: Value, operand: int, bits: int) -> Value | None:
-    """SHR of 64 bits; AND and SHL of 32, whose result is zero-extended."""
-    if name == "shr":
-        return unknown("shr", value, operand) if bits == 64 else None
+    """Shifts of 64 bits; AND and SHL of 32, whose result is zero-extended."""
+    if value.is_constant and name != "shr" and bits in (32, 64):
+        made = value.constant & operand if name == "and" else value.constant << operand
+        return Value(made & (MASK64 if bits == 64 else MASK32))
+    if value.is_constant and bits == 64:
+        return Value(value.constant >> operand)
+    if bits == 64:
+        return None if name == "and" else unknown(f"{name}64", value, operand)
     if bits == 32:
         before = possible_bits(value)
         if name == "and":

@@ -96,20 +96,24 @@ class Rules:
         if address.is_constant and entry.index == Value((address.constant >> 12) * length & mask):
             return True
         shift = 12 - (length.bit_length() - 1)
-        shifted = (unknown(name, address, shift) for name in ("ror", "shr"))
+        shifted = (unknown(name, address, shift) for name in ("ror64", "shr64"))
         return any(entry.index == unknown("and", value, mask) for value in shifted)
 
     def is_own_jump(self, index: Value, tag: Value, state: State) -> bool:
-        """Whether ``tag`` is a RIP XOR the jump key, and ``index`` what this RIP hashes to."""
+        """Whether ``tag`` is the jump key's and a RIP's, and ``index`` what this RIP hashes to."""
         atom = tag.atom
         if atom is None or atom[0] != "xor64" or atom[2] != state.words.get(self.fields["jump_key"]):
             return False
-        rip: Value = atom[1]
+        shifted: Value = atom[1]
         length, mask = self.layout.jump_entry[0], self.layout.jump_entries - 1
         shift = mask.bit_length()
-        if rip.is_constant and index == Value(((rip.constant ^ rip.constant >> shift) & mask) * length):
-            return True
-        folded = unknown("xor32", unknown("shr", rip, shift), rip)
+        if shifted.is_constant:
+            rip = shifted.constant >> 16
+            return index == Value(((rip ^ rip >> shift) & mask) * length)
+        made = shifted.atom
+        if made is None or made[0] != "shl64" or made[2] != 16:
+            return False
+        folded = unknown("xor32", unknown("shr64", made[1], shift), made[1])
         return index == unknown("shl", unknown("and", folded, mask), length.bit_length() - 1)
 
     def _check_field(self, address: int, access: Memory) -> str:

@@ -286,6 +286,9 @@ def test_the_jump_cache(made: tuple[Translations, Translation]) -> None:
     assert "jump cache" in wrong[0]
     host = int.from_bytes(jump.code[-4:], "little")
     assert reasons(found, overlay(block, jump.position, jump.code[:-4] + address(host + 16)))
+    # the guest's upper address bits must not meet the key
+    key = steps(block, lambda s: s.effect.name == "shl" and s.effect.bits == 64)[-1]
+    assert "jump cache" in reasons(found, overlay(block, key.position, b"\x90"))[0]
     shift = steps(block, lambda s: s.effect.name == "shr")[-1]
     assert "jump cache" in reasons(found, overlay(block, shift.position, shift.code[:-1] + b"\x0d"))[0]
 

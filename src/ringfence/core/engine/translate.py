@@ -41,7 +41,7 @@ from cython.cimports.ringfence.core.x86.state import (
     InstrP,
     host_jump_of,
 )
-from cython.cimports.ringfence.core.x86.tlb import new_generation
+from cython.cimports.ringfence.core.x86.tlb import jump_tag_of, new_generation
 
 
 @cython.cfunc
@@ -92,7 +92,7 @@ def find_or_translate(cpu: CpuP, t: TranslatorP) -> TranslationP:
         interpret_block(cpu, t, block)
         return cython.NULL
     slot = cython.address(cpu.host_jumps[host_jump_of(rip)])
-    slot.tag = rip ^ cpu.jump_key
+    slot.tag = jump_tag_of(cpu, rip)
     slot.host = cython.cast(uint64_t, t.code.executable) + found.entry
     return found
 
@@ -158,7 +158,7 @@ def run_block(cpu: CpuP, t: TranslatorP) -> cython.void:
         interpret_block(cpu, t, lookup_block(cpu))
         return
     slot = cython.address(cpu.host_jumps[host_jump_of(rip)])
-    if slot.tag != rip ^ cpu.jump_key or (exit != cython.NULL and exit.is_local):
+    if slot.tag != jump_tag_of(cpu, rip) or (exit != cython.NULL and exit.is_local):
         evictions = t.count.evicted_regions
         found = find_or_translate(cpu, t)
         if found == cython.NULL:

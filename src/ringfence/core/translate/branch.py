@@ -161,6 +161,8 @@ def put_indirect(b: BuilderP, undo: cython.int) -> cython.void:
     put32(e, HOST_JUMPS - 1)
     put_rr(e, 0, 0xC1, 4, b.s1)  # shl
     put8(e, 4)
+    put_rr(e, FORM_W, 0xC1, 4, b.s0)  # shl
+    put8(e, 16)
     put_op(e, FORM_W, 0x33, b.s0, cython.address(key))
     tag.index = host.index = b.s1
     put_op(e, FORM_W, 0x3B, b.s0, cython.address(tag))

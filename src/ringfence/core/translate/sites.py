@@ -186,7 +186,7 @@ def put_jump_by_cache(b: BuilderP, rip: uint64_t) -> cython.pointer(uint8_t):
     tag: Operand = absolute(cython.address(slot.tag))
     host: Operand = absolute(cython.address(slot.host))
     miss: cython.pointer(uint8_t)
-    put_constant(e, b.s0, rip)
+    put_constant(e, b.s0, rip << 16)
     put_op(e, FORM_W, 0x33, b.s0, cython.address(key))
     put_op(e, FORM_W, 0x3B, b.s0, cython.address(tag))
     miss = put_forward_branch(e, CC_NE)

@@ -49,7 +49,7 @@ from cython.cimports.ringfence.core.translate.sites import later_site, new_site,
 from cython.cimports.ringfence.core.translate.slots import SLOT_CREDIT, SLOT_INSTRUCTIONS
 from cython.cimports.ringfence.core.translate.translation import SITE_SLOT, SLOT_RECORD, SiteP, SlotRecord, TranslatorP, is_slotless
 from cython.cimports.ringfence.core.x86.state import INSTR_BYTES, PAGE_BYTES, SLOT_LIMIT, CpuP
-from cython.cimports.ringfence.core.x86.tlb import empty_slots, new_generation
+from cython.cimports.ringfence.core.x86.tlb import empty_slot, empty_slots, new_generation
 
 
 @cython.cfunc
@@ -66,7 +66,7 @@ def put_slot_lookup(
     site.slot.kind = SLOT_RECORD
     site.slot.owner = b.out
     site.slot.site = site
-    site.slot.slot.tag = ~cython.cast(uint64_t, 0x1FFF)
+    empty_slot(b.cpu, cython.address(site.slot.slot))
     site.slot.slot.credit = SLOT_CREDIT
     tag = absolute(cython.address(site.slot.slot.tag))
     put_op(e, FORM_W, 0x2B, b.s0, cython.address(tag))

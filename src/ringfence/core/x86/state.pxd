@@ -268,7 +268,7 @@ cdef struct JumpEntry:
 #  The TLB entry that one place in translated code used last. Slots that hold something are listed,
 #  so that a flush of the TLB empties them.
 cdef struct Slot:
-    uint64_t tag                # as in TlbEntry; NO_PAGE: empty
+    uint64_t tag                # as in TlbEntry
     uint64_t addend
     uint64_t host_page
     uint32_t is_listed
@@ -278,8 +278,8 @@ cdef enum:
     SLOT_LIMIT = 4096
     FILL_LIMIT = 2048
 
-#  The translator's jump cache. `tag` is a RIP XOR Cpu.jump_key, so that a change of mode or of
-#  mappings makes every entry miss at once; an address above 2^48 is never entered.
+#  The translator's jump cache. `tag` is jump_tag_of() a RIP: all but its upper 16 bits, and Cpu.jump_key,
+#  so that a change of mode or of mappings makes every entry miss at once, whatever address a guest makes up.
 cdef struct HostJump:
     uint64_t tag
     uint64_t host               # address of translated code
@@ -371,7 +371,7 @@ cdef struct Cpu:
     uint32_t slot_count
     uint32_t slots[4096]        # addresses of Slots
     uint64_t held[8]            # host R8 to R15 that are not the guest's, over a call-out
-    uint64_t jump_key           # upper 16 bits: the mode and mappings for which host_jumps holds
+    uint64_t jump_key           # 16 bits: the mode and mappings for which host_jumps holds
     int32_t budgets[4]          # what translated code takes its instructions off: see put_charge()
     uint32_t saved_flags        # SF ZF AF PF CF in byte 1, OF in byte 0
     uint32_t vector_ready       # not 0: the host's vector registers hold the guest's, and it may use so much of them
@@ -392,6 +392,7 @@ cdef struct Cpu:
     int32_t step_is_quiet       # no single-step trap for the running instruction: it delivered an event
     int32_t is_repeating        # a REP instruction stopped between two turns: RIP is still on it
     int32_t shadow_seen         # the instruction being stepped is in an interrupt shadow
+    uint8_t nowhere[4160]       # a page, from the first multiple of 64 on: see empty_slot()
     TlbEntry tlb[4][2][1024]    # [view][read, write][index]
     TlbEntry tlb_fetch[2][256]  # [supervisor, user][index]
     JumpEntry jumps[4096]
@@ -420,7 +421,7 @@ cdef inline uint64_t generation_of(Cpu* cpu) noexcept nogil:
     return cpu.generations[(cpu.mode & MODE_USER) != 0]
 
 cdef inline void set_jump_key(Cpu* cpu) noexcept nogil:
-    cpu.jump_key = ((generation_of(cpu) & 0x3FF) << 6 | mode_bits(cpu)) << 48
+    cpu.jump_key = (generation_of(cpu) & 0x3FF) << 6 | mode_bits(cpu)
     cpu.fetch_key = (generation_of(cpu) << 8) | (cpu.mode & 0xFF)
 
 ctypedef Cpu* CpuP

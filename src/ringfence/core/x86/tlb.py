@@ -20,6 +20,7 @@ from cython.cimports.ringfence.core.x86.state import (
     TlbEntry,
     set_jump_key,
 )
+from cython.cimports.ringfence.core.x86.tlb import empty_slot
 
 
 @cython.cfunc
@@ -72,7 +73,7 @@ def empty_host_jumps(cpu: CpuP) -> cython.void:
     index: uint64_t
     for index in range(HOST_JUMPS):
         # an address that belongs to another entry
-        cpu.host_jumps[index].tag = index ^ 1
+        cpu.host_jumps[index].tag = (index ^ 1) << 16
 
 
 @cython.cfunc
@@ -84,9 +85,7 @@ def empty_slots(cpu: CpuP) -> cython.void:
     slot: cython.pointer(Slot)
     for k in range(cpu.slot_count):
         slot = cython.cast(cython.pointer(Slot), cython.cast(uint64_t, cpu.slots[k]))
-        # no linear address of an operand lies in the page before the last
-        slot.tag = ~cython.cast(uint64_t, 0x1FFF)
-        slot.is_listed = 0
+        empty_slot(cpu, slot)
     cpu.slot_count = 0
 
 
