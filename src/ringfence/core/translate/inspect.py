@@ -66,6 +66,7 @@ def fields_of(cpu: CpuP) -> tuple:
         Field("spare[0]", address_of(cython.address(cpu.spare[0])), 8, True),
         Field("spare[1]", address_of(cython.address(cpu.spare[1])), 8, True),
         Field("jump_target", address_of(cython.address(cpu.jump_target)), 8, True),
+        Field("slots", address_of(cython.address(cpu.slots[0])), 4 * SLOT_LIMIT, False),
         Field("slot_count", address_of(cython.address(cpu.slot_count)), 4, True),
         Field("saved_flags", address_of(cython.address(cpu.saved_flags)), 4, True),
         Field("jump_key", address_of(cython.address(cpu.jump_key)), 8, False),
