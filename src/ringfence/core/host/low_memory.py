@@ -17,13 +17,22 @@ from ringfence.errors import HostError
 
 
 @cython.cfunc
-@cython.exceptval(0, check=False)
-def map_low(size: cython.size_t) -> uint64_t:
-    """Zeroed pages below 2 GiB; HostError when the host has none there."""
+@cython.nogil
+@cython.exceptval(check=False)
+def try_map_low(size: cython.size_t) -> cython.p_void:
+    """Zeroed pages below 2 GiB; NULL when the host has none there."""
     at: cython.p_void = mmap(
         cython.NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0
     )
-    if at == MAP_FAILED:
+    return cython.NULL if at == MAP_FAILED else at
+
+
+@cython.cfunc
+@cython.exceptval(0, check=False)
+def map_low(size: cython.size_t) -> uint64_t:
+    """The same; HostError when the host has none there."""
+    at: cython.p_void = try_map_low(size)
+    if at == cython.NULL:
         raise HostError("the host has no memory below 2 GiB for a virtual CPU")
     return cython.cast(uint64_t, at)
 

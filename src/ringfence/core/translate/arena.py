@@ -7,6 +7,7 @@ them by 32-bit immediates.
 
 import cython
 from cython.cimports.libc.stdint import uint32_t
+from cython.cimports.ringfence.core.host.low_memory import try_map_low
 from cython.cimports.ringfence.core.translate.encode import EmitterP
 from cython.cimports.ringfence.core.translate.links import drop_translation
 from cython.cimports.ringfence.core.translate.translation import (
@@ -44,6 +45,13 @@ def ensure_room(cpu: CpuP, t: TranslatorP) -> cython.bint:
     ):
         return True
     t.current = (t.current + 1) % REGIONS
+    region = cython.address(t.regions[t.current])
+    if region.data == cython.NULL:
+        # SAFETY: a whole new mapping, kept until the translator goes
+        region.data = cython.cast(cython.p_uchar, try_map_low(REGION_DATA_BYTES))
+        if region.data == cython.NULL:
+            # the host has no more: go round with those that there are
+            t.current = 0
     evict(cpu, t, t.current)
     return True
 

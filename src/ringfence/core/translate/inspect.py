@@ -88,7 +88,7 @@ def layout_of(cpu: CpuP, t: TranslatorP) -> object:
     jump: cython.pointer(HostJump) = cython.NULL
     slot: cython.pointer(Slot) = cython.NULL
     code: uint64_t = cython.cast(uint64_t, t.code.executable)
-    data: uint64_t = cython.cast(uint64_t, t.regions[0].data)
+    regions: list = [cython.cast(uint64_t, t.regions[k].data) for k in range(REGIONS) if t.regions[k].data]
     start: uint64_t = cython.cast(uint64_t, cpu)
     maps: list = [k for k in range(256) if t.restore[k]]
     routines: dict = {
@@ -105,7 +105,7 @@ def layout_of(cpu: CpuP, t: TranslatorP) -> object:
         }
     return Layout(
         context=(start, start + cython.sizeof(Cpu)),
-        records=(data, data + REGIONS * REGION_DATA_BYTES),
+        records=(min(regions), max(regions) + REGION_DATA_BYTES),
         code=(code, code + t.code.capacity_bytes),
         fields=fields_of(cpu),
         tlbs=tuple(

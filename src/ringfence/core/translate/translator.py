@@ -1,7 +1,6 @@
 """One vCPU's translator: made when the vCPU first runs under it, and what it counts."""
 
 import cython
-from cython.cimports.libc.stdint import uint64_t
 from cython.cimports.libc.stdlib import calloc, free
 from cython.cimports.ringfence.core.host.code_buffer import close_code_buffer, open_code_buffer
 from cython.cimports.ringfence.core.host.low_memory import map_low, unmap_low
@@ -44,16 +43,14 @@ def host_has_bmi2() -> cython.bint:
 @cython.exceptval(-1, check=False)
 def new_translator(cpu: CpuP) -> cython.int:
     t = cython.cast(TranslatorP, calloc(1, cython.sizeof(Translator)))
-    data: uint64_t
     k: cython.int
     if t == cython.NULL:
         raise HostError("no memory for a translator")
     open_code_buffer(cython.address(t.code), ROUTINE_BYTES + REGIONS * REGION_CODE_BYTES)
-    data = map_low(REGIONS * REGION_DATA_BYTES)
     for k in range(REGIONS):
         t.regions[k].code_at = ROUTINE_BYTES + k * REGION_CODE_BYTES
-        # SAFETY: equal shares of the mapping made above
-        t.regions[k].data = cython.cast(cython.p_uchar, data) + k * REGION_DATA_BYTES
+    # the other regions get memory when they are needed
+    t.regions[0].data = cython.cast(cython.p_uchar, map_low(REGION_DATA_BYTES))
     t.has_bmi2 = host_has_bmi2()
     cpu.heat_limit = THRESHOLD
     cpu.translator = t
@@ -68,10 +65,12 @@ def new_translator(cpu: CpuP) -> cython.int:
 @cython.cfunc
 @cython.exceptval(check=False)
 def free_translator(cpu: CpuP) -> cython.void:
+    k: cython.int
     t: TranslatorP = translator_of(cpu)
     if t != cython.NULL:
         close_code_buffer(cython.address(t.code))
-        unmap_low(t.regions[0].data, REGIONS * REGION_DATA_BYTES)
+        for k in range(REGIONS):
+            unmap_low(t.regions[k].data, REGION_DATA_BYTES)
         free(t)
         cpu.translator = cython.NULL
 

@@ -7,7 +7,8 @@ from ringfence.core.exits cimport Exit
 from ringfence.core.memory.map cimport MemoryMap
 from ringfence.core.x86.lapic cimport Lapic
 from ringfence.core.x86.state_parts cimport (
-    Fxsave, Msrs, Segment, Table, VectorHigh, XsaveHeader)
+    FILL_LIMIT, REPLAY_LIMIT, SLOT_LIMIT, TLB_GLOBAL, TLB_LARGE, Counters, Fxsave, Msrs, Replay, Segment, Slot, Table,
+    TlbEntry, VectorHigh, XsaveHeader)
 
 cdef extern from "<setjmp.h>" nogil:
     ctypedef struct jmp_buf:
@@ -182,16 +183,6 @@ cdef struct Arch:
     VectorHigh high
     Lapic lapic
 
-cdef struct TlbEntry:
-    uint64_t tag                # linear page address; an empty entry holds another index's
-    uint64_t addend             # host address - linear address
-    uint64_t host_page          # host address of the page: tag + addend
-    uint64_t page               # guest-physical page address | TLB_GLOBAL TLB_LARGE
-
-cdef enum:
-    TLB_GLOBAL = 1
-    TLB_LARGE = 2               # part of a large page: INVLPG may have to drop several entries
-
 cdef enum TlbView:
     VIEW_SUPERVISOR = 0         # also every implicit supervisor access (GDT, IDT, TSS)
     VIEW_USER = 1
@@ -265,19 +256,6 @@ cdef struct JumpEntry:
     Instr* first
     uint64_t pad
 
-#  The TLB entry that one place in translated code used last. Slots that hold something are listed,
-#  so that a flush of the TLB empties them.
-cdef struct Slot:
-    uint64_t tag                # as in TlbEntry
-    uint64_t addend
-    uint64_t host_page
-    uint32_t is_listed
-    int32_t credit              # misses until it is asked whether the slot is of any use
-
-cdef enum:
-    SLOT_LIMIT = 4096
-    FILL_LIMIT = 2048
-
 #  The translator's jump cache. `tag` is jump_tag_of() a RIP: all but its upper 16 bits, and Cpu.jump_key,
 #  so that a change of mode or of mappings makes every entry miss at once, whatever address a guest makes up.
 cdef struct HostJump:
@@ -286,35 +264,6 @@ cdef struct HostJump:
 
 # What a translator wants to know of guest code: [gpa, gpa+size) is written. True: translations are left on the page.
 ctypedef bint (*CodeHook)(Cpu*, uint64_t gpa, uint64_t size) noexcept nogil
-
-#  Accesses of the running instruction that had to leave to the VMM, and their answers: the
-#  instruction is run again from its start and finds them here, in order.
-cdef enum:
-    REPLAY_LIMIT = 64
-
-cdef struct Replay:
-    uint64_t address
-    uint64_t data
-    uint8_t size
-    uint8_t is_write
-    uint8_t is_io
-    uint8_t is_done
-
-cdef struct Counters:
-    uint64_t instructions
-    uint64_t blocks_decoded
-    uint64_t blocks_invalidated
-    uint64_t block_flushes
-    uint64_t accesses           # to data, through the TLB
-    uint64_t tlb_misses         # those that needed a walk
-    uint64_t tlb_flushes
-    uint64_t page_faults
-    uint64_t mmio
-    uint64_t io
-    uint64_t code_writes
-    uint64_t unknown_msrs
-    uint64_t exceptions[32]
-    uint64_t interrupts[256]
 
 cdef struct Cpu:
     Arch a

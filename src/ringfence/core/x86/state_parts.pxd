@@ -1,5 +1,5 @@
 # The parts of a virtual CPU's architectural state that are structures of their own.
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 cdef struct Segment:
     uint64_t base
@@ -65,3 +65,57 @@ cdef struct VectorHigh:
     uint64_t opmask[8]          # 832
     uint8_t zmm[512]            # 896: bits 256 to 511 of registers 0 to 15
     uint8_t hi16[1024]          # 1408: registers 16 to 31
+
+# -- derived state --
+
+cdef struct TlbEntry:
+    uint64_t tag                # linear page address; an empty entry holds another index's
+    uint64_t addend             # host address - linear address
+    uint64_t host_page          # host address of the page: tag + addend
+    uint64_t page               # guest-physical page address | TLB_GLOBAL TLB_LARGE
+
+cdef enum:
+    TLB_GLOBAL = 1
+    TLB_LARGE = 2               # part of a large page: INVLPG may have to drop several entries
+
+#  The TLB entry that one place in translated code used last. Slots that hold something are listed,
+#  so that a flush of the TLB empties them.
+cdef struct Slot:
+    uint64_t tag                # as in TlbEntry
+    uint64_t addend
+    uint64_t host_page
+    uint32_t is_listed
+    int32_t credit              # misses until it is asked whether the slot is of any use
+
+cdef enum:
+    SLOT_LIMIT = 4096
+    FILL_LIMIT = 2048
+
+#  Accesses of the running instruction that had to leave to the VMM, and their answers: the
+#  instruction is run again from its start and finds them here, in order.
+cdef enum:
+    REPLAY_LIMIT = 64
+
+cdef struct Replay:
+    uint64_t address
+    uint64_t data
+    uint8_t size
+    uint8_t is_write
+    uint8_t is_io
+    uint8_t is_done
+
+cdef struct Counters:
+    uint64_t instructions
+    uint64_t blocks_decoded
+    uint64_t blocks_invalidated
+    uint64_t block_flushes
+    uint64_t accesses           # to data, through the TLB
+    uint64_t tlb_misses         # those that needed a walk
+    uint64_t tlb_flushes
+    uint64_t page_faults
+    uint64_t mmio
+    uint64_t io
+    uint64_t code_writes
+    uint64_t unknown_msrs
+    uint64_t exceptions[32]
+    uint64_t interrupts[256]
