@@ -15,7 +15,7 @@ from pathlib import Path
 from ringfence.errors import UserError
 from ringfence.units import GIB, MIB, PAGE_BYTES, parse_bytes
 
-ENGINES = ("interpret", "translate")
+ENGINES = ("translate", "interpret")
 MEMORY_MIN_BYTES = 2 * MIB
 #: 39 bits of guest-physical addresses, less what lies above RAM.
 MEMORY_MAX_BYTES = 256 * GIB
@@ -65,7 +65,7 @@ class MachineConfig:
     disks: Sequence[AnyPath] = ()
     memory: str | int = DEFAULT_MEMORY
     cpu: str = "x86-64-v2"
-    engine: str = "interpret"
+    engine: str = "translate"
     firmware: AnyPath | None = None
     net: str = "none"
     debug_exit: int | None = None

@@ -46,7 +46,11 @@ def _number(ctx: click.Context, parameter: click.Parameter, value: str | None) -
 @click.option("--memory", metavar="SIZE", default="512M", show_default=True, help="Guest RAM.")
 @click.option("--cpu", metavar="MODEL", default="x86-64-v2", show_default=True, help="CPU model.")
 @click.option(
-    "--engine", metavar="ENGINE", default="interpret", show_default=True, help="What runs guest code."
+    "--engine",
+    metavar="ENGINE",
+    default="translate",
+    show_default=True,
+    help="What runs guest code: translate or interpret.",
 )
 @click.option("--firmware", metavar="ROM", help="Start this ROM image at the reset vector; no kernel.")
 @click.option(

@@ -64,7 +64,7 @@ class Machine:
         disks: Sequence[AnyPath] = (),
         memory: str | int = DEFAULT_MEMORY,
         cpu: str = "x86-64-v2",
-        engine: str = "interpret",
+        engine: str = "translate",
         firmware: AnyPath | None = None,
         net: str = "none",
         debug_exit: int | None = None,

@@ -25,7 +25,9 @@ from ringfence.inspection.listing import host_lines
 from ringfence.inspection.symbols import Names
 
 FILE = Path(__file__).with_name("expected_translations.txt")
-HEAD = "# Written by translate_expect.py; see there. Guest assembly may be edited, the rest is made from it.\n"
+HEAD = (
+    "# Written by translate_expect.py; see there. Guest assembly may be edited, the rest is made from it.\n"
+)
 BITS = {"long": 64, "protected": 32}
 #: turns of a loop until it counts as hot
 HOT_TURNS = 4_000_000
@@ -53,7 +55,9 @@ def read_sections() -> Iterator[Section]:
         name, mode, *lines = part.rstrip().splitlines()
         at = next(k for k, line in enumerate(lines) if line.startswith("code"))
         how, _, what = mode.removeprefix("mode ").partition(" ")
-        guest, host = (tuple(line.removeprefix("    ") for line in half) for half in (lines[:at], lines[at + 1 :]))
+        guest, host = (
+            tuple(line.removeprefix("    ") for line in half) for half in (lines[:at], lines[at + 1 :])
+        )
         yield Section(name, how, what, guest, bytes.fromhex(lines[at].removeprefix("code")), host)
 
 

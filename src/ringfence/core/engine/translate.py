@@ -12,7 +12,12 @@ from cython.cimports.ringfence.core.exits import EXIT_NONE
 from cython.cimports.ringfence.core.host.signals import Signals, block_signals, unblock_signals
 from cython.cimports.ringfence.core.translate.blocks import translate_block
 from cython.cimports.ringfence.core.translate.callout import export_flags, import_flags, settle_budgets
-from cython.cimports.ringfence.core.translate.links import context_of, drop_translation, find_translation, link_exit
+from cython.cimports.ringfence.core.translate.links import (
+    context_of,
+    drop_translation,
+    find_translation,
+    link_exit,
+)
 from cython.cimports.ringfence.core.translate.routines import enter_translated, reset_vector
 from cython.cimports.ringfence.core.translate.translation import (
     SITE_EXIT,

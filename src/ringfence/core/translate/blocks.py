@@ -1,10 +1,10 @@
 """Translation of a block: decoded instructions in, host code out. Adams and Agesen, ASPLOS 2006.
 
-    entry:  [to the block's register map]
-    body:   [is the guest's vector state loaded?]
-            instructions
-            way out
-            what is seldom run: probes that missed, branches taken
+entry:  [to the block's register map]
+body:   [is the guest's vector state loaded?]
+        instructions
+        way out
+        what is seldom run: probes that missed, branches taken
 """
 
 import cython
@@ -27,7 +27,13 @@ from cython.cimports.ringfence.core.translate.builder import (
     Builder,
     BuilderP,
 )
-from cython.cimports.ringfence.core.translate.copy import put_copy, put_lea_copy, put_low_register, put_offset_move, put_raw
+from cython.cimports.ringfence.core.translate.copy import (
+    put_copy,
+    put_lea_copy,
+    put_low_register,
+    put_offset_move,
+    put_raw,
+)
 from cython.cimports.ringfence.core.translate.divide import put_divide
 from cython.cimports.ringfence.core.translate.encode import (
     CC_B,
@@ -73,7 +79,13 @@ from cython.cimports.ringfence.core.translate.lowering import (
 )
 from cython.cimports.ringfence.core.translate.register_map import choose_map, put_from_canonical, use_map
 from cython.cimports.ringfence.core.translate.routines import ensure_map
-from cython.cimports.ringfence.core.translate.sites import later_site, new_site, put_callout, put_stubs, set_resume
+from cython.cimports.ringfence.core.translate.sites import (
+    later_site,
+    new_site,
+    put_callout,
+    put_stubs,
+    set_resume,
+)
 from cython.cimports.ringfence.core.translate.stack import (
     put_leave_frame,
     put_pop_register,
@@ -224,7 +236,13 @@ def start(b: BuilderP, cpu: CpuP, block: BlockP, rip: uint64_t) -> cython.void:
     for k in range(block.count):
         low = lowering_of(block.first[k].entry)
         if low.attr & LOWERING_VECTOR and low.kind != KIND_INTERPRET:
-            level = LEVEL_AVX512 if low.attr & LOWERING_AVX512 else LEVEL_AVX if low.attr & LOWERING_AVX else LEVEL_SSE
+            level = (
+                LEVEL_AVX512
+                if low.attr & LOWERING_AVX512
+                else LEVEL_AVX
+                if low.attr & LOWERING_AVX
+                else LEVEL_SSE
+            )
             out.uses_vector = max(level, out.uses_vector)
 
 

@@ -46,7 +46,7 @@ from cython.cimports.ringfence.core.translate.sites import (
 from cython.cimports.ringfence.core.translate.stack import can_stack, put_adjust_stack, put_push_immediate
 from cython.cimports.ringfence.core.translate.translation import SITE_INDIRECT, SiteP
 from cython.cimports.ringfence.core.x86.decode import entry_info
-from cython.cimports.ringfence.core.x86.state import HOST_JUMP_BITS, HOST_JUMPS, INSTR_MEMORY, RSP, InstrP
+from cython.cimports.ringfence.core.x86.state import HOST_JUMP_BITS, HOST_JUMPS, INSTR_MEMORY, RSP
 
 
 @cython.cfunc

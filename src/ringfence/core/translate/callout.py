@@ -6,7 +6,7 @@ jump as from the interpreter: the running instruction is the site's, so RIP is e
 
 import cython
 from cython.cimports.libc.stdint import uint32_t, uint64_t
-from cython.cimports.ringfence.core.translate.callout import BUDGET_SHARE, export_flags, import_flags
+from cython.cimports.ringfence.core.translate.callout import BUDGET_SHARE
 from cython.cimports.ringfence.core.translate.links import context_of, drop_translation
 from cython.cimports.ringfence.core.translate.lowering import LOWERING_AVX512, LoweringP, lowering_of
 from cython.cimports.ringfence.core.translate.slots import judge_slot

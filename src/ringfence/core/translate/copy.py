@@ -212,7 +212,9 @@ def put_lea_copy(b: BuilderP) -> cython.bint:
     if i.width == 3 and i.asize == 8:
         form = FORM_W
     if i.base == BLOCK_RIP:
-        put_constant(e, to, b.out.rip + i.disp if i.width == 3 else cython.cast(cython.uint, b.out.rip + i.disp))
+        put_constant(
+            e, to, b.out.rip + i.disp if i.width == 3 else cython.cast(cython.uint, b.out.rip + i.disp)
+        )
     else:
         if base != NO_REG:
             base = fetch_register(b, base, b.s0)

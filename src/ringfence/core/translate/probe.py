@@ -48,6 +48,7 @@ from cython.cimports.ringfence.core.translate.encode import (
 )
 from cython.cimports.ringfence.core.translate.flags_state import save_flags
 from cython.cimports.ringfence.core.translate.sites import later_site, new_site
+from cython.cimports.ringfence.core.translate.slots import put_slot_lookup
 from cython.cimports.ringfence.core.translate.translation import (
     IMMEDIATE_ADDRESS,
     OPERAND_ADDRESS,
@@ -55,7 +56,6 @@ from cython.cimports.ringfence.core.translate.translation import (
     SiteP,
     is_slotless,
 )
-from cython.cimports.ringfence.core.translate.slots import put_slot_lookup
 from cython.cimports.ringfence.core.translate.windows import (
     find_window,
     has_open_window,
@@ -195,9 +195,7 @@ def put_lookup(
 def put_entry_field(b: BuilderP, to: cython.int, is_write: cython.int, is_addend: cython.bint) -> cython.void:
     """``to`` = the entry's addend, or the host address of its page."""
     array: cython.pointer(TlbEntry) = b.tlb_write if is_write else b.tlb_read
-    field: Operand = absolute(
-        cython.address(array.addend) if is_addend else cython.address(array.host_page)
-    )
+    field: Operand = absolute(cython.address(array.addend) if is_addend else cython.address(array.host_page))
     field.index = b.s1
     put_op(cython.address(b.e), FORM_W, 0x8B, to, cython.address(field))
 
@@ -242,7 +240,9 @@ def put_access(b: BuilderP, access: AccessP, base: cython.int) -> Operand:
         access.is_write = window.is_write
         site.low = cython.cast(cython.int, low - access.disp)
         site.span = size
-    put_lea(e, FORM_W, b.s0, CONTEXT if access.base == NO_REG else access.base, access.index, access.scale, low)
+    put_lea(
+        e, FORM_W, b.s0, CONTEXT if access.base == NO_REG else access.base, access.index, access.scale, low
+    )
     if b.is_hot and not is_slotless(b.t, b.out.gpa + b.i.offset)[0]:
         put_slot_lookup(b, access, low, size, NO_REG if window == cython.NULL else window.holder, site)
     else:

@@ -1,7 +1,7 @@
 """Call-outs and exits: the places where translated code is left, and the code around them."""
 
 import cython
-from cython.cimports.libc.stdint import int64_t, uint8_t, uint32_t, uint64_t
+from cython.cimports.libc.stdint import int64_t, uint8_t, uint64_t
 from cython.cimports.libc.string import memset
 from cython.cimports.ringfence.core.translate.arena import take
 from cython.cimports.ringfence.core.translate.builder import FLAGS_IN_HOST, STUB_LIMIT, BuilderP, StubP
@@ -26,7 +26,15 @@ from cython.cimports.ringfence.core.translate.encode import (
 from cython.cimports.ringfence.core.translate.flags_state import save_flags
 from cython.cimports.ringfence.core.translate.register_map import put_to_canonical
 from cython.cimports.ringfence.core.translate.slots import put_slot_stub
-from cython.cimports.ringfence.core.translate.translation import CANONICAL, SITE_EXIT, SITE_LEAVE, Exit, ExitP, Site, SiteP
+from cython.cimports.ringfence.core.translate.translation import (
+    CANONICAL,
+    SITE_EXIT,
+    SITE_LEAVE,
+    Exit,
+    ExitP,
+    Site,
+    SiteP,
+)
 from cython.cimports.ringfence.core.x86.decode import entry_info
 from cython.cimports.ringfence.core.x86.decode_table import ATTRIBUTE_END
 from cython.cimports.ringfence.core.x86.state import INSTR_BYTES, HostJump, host_jump_of
@@ -149,7 +157,7 @@ def put_charge(b: BuilderP, charge: cython.int) -> cython.void:
 @cython.nogil
 @cython.exceptval(check=False)
 def put_exit(b: BuilderP, exit: ExitP) -> cython.void:
-    """Leave for the exit's target: by way of the run loop until it is known, or when the budget is used up."""
+    """Leave for the exit's target: by way of the run loop until it is known, or when the budget is out."""
     e: EmitterP = cython.address(b.e)
     poll: cython.pointer(uint8_t)
     miss: cython.pointer(uint8_t) = cython.NULL

@@ -47,7 +47,14 @@ from cython.cimports.ringfence.core.translate.links import drop_translation
 from cython.cimports.ringfence.core.translate.probe import put_entry_field, put_lookup
 from cython.cimports.ringfence.core.translate.sites import later_site, new_site, new_stub
 from cython.cimports.ringfence.core.translate.slots import SLOT_CREDIT, SLOT_INSTRUCTIONS
-from cython.cimports.ringfence.core.translate.translation import SITE_SLOT, SLOT_RECORD, SiteP, SlotRecord, TranslatorP, is_slotless
+from cython.cimports.ringfence.core.translate.translation import (
+    SITE_SLOT,
+    SLOT_RECORD,
+    SiteP,
+    SlotRecord,
+    TranslatorP,
+    is_slotless,
+)
 from cython.cimports.ringfence.core.x86.state import INSTR_BYTES, PAGE_BYTES, SLOT_LIMIT, CpuP
 from cython.cimports.ringfence.core.x86.tlb import empty_slot, empty_slots, new_generation
 
@@ -198,7 +205,9 @@ def judge_slot(cpu: CpuP, t: TranslatorP, asks: SiteP) -> cython.void:
         # SAFETY: the probe's code, long enough for a jump, and no thread is in it
         start = t.code.writable + site.retry
         start[0] = 0xE9
-        cython.cast(cython.pointer(int32_t), start + 1)[0] = cython.cast(int32_t, record.direct - site.retry - 5)
+        cython.cast(cython.pointer(int32_t), start + 1)[0] = cython.cast(
+            int32_t, record.direct - site.retry - 5
+        )
         # and when the block is next translated, no slot to begin with
         is_slotless(t, site.owner.gpa + site.instr.offset)[0] = 1
         if site.owner.is_valid:

@@ -307,7 +307,9 @@ def plan_window(b: BuilderP, access: AccessP) -> WindowP:
     window.high = high
     window.alignment = access.alignment
     if access.alignment:
-        window.low = access.disp - ((access.disp - low + access.alignment - 1) & ~cython.cast(int64_t, access.alignment - 1))
+        window.low = access.disp - (
+            (access.disp - low + access.alignment - 1) & ~cython.cast(int64_t, access.alignment - 1)
+        )
     return window
 
 

@@ -84,7 +84,7 @@ def fall_through(cpu: CpuP, i: InstrP) -> cython.void:
 @cython.nogil
 @cython.exceptval(check=False)
 def count_run(cpu: CpuP, i: InstrP) -> cython.void:
-    """Before the first instruction of each block: a way in that counts, for blocks that the translator may take."""
+    """Before each block's first instruction: a way in that counts, for blocks that may be translated."""
     i.imm += 1
     if i.imm >= cpu.heat_limit:
         # back to the run loop
@@ -175,7 +175,9 @@ def note_jump(cpu: CpuP, first: InstrP) -> cython.void:
     """From now on a jump to cpu.a.rip goes straight to ``first``: a block's first instruction, or the
     counter before it."""
     rip: uint64_t = cpu.a.rip
-    slot: cython.pointer(JumpEntry) = cython.address(cpu.jumps[(rip ^ (rip >> 12)) & (JUMP_CACHE_ENTRIES - 1)])
+    slot: cython.pointer(JumpEntry) = cython.address(
+        cpu.jumps[(rip ^ (rip >> 12)) & (JUMP_CACHE_ENTRIES - 1)]
+    )
     slot.rip = rip
     slot.fetch_key = cpu.fetch_key
     slot.first = first

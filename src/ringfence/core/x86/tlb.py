@@ -93,7 +93,7 @@ def empty_slots(cpu: CpuP) -> cython.void:
 @cython.nogil
 @cython.exceptval(check=False)
 def flush_filled(cpu: CpuP, is_global: cython.int) -> cython.void:
-    """Empty the entries that were filled since the last time: those that are global, or those that are not."""
+    """Empty the entries filled since the last time: those that are global, or those that are not."""
     entry: cython.pointer(TlbEntry) = cython.address(cpu.tlb[0][0][0])
     count: cython.int = cpu.fill_count[is_global]
     k: cython.int

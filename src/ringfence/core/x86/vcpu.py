@@ -67,7 +67,9 @@ class Vcpu:
         HostError: the host gives no memory.
     """
 
-    def __cinit__(self, index: int, memory: GuestMemory, model: str = "x86-64-v2", engine: str = "interpret") -> None:
+    def __cinit__(
+        self, index: int, memory: GuestMemory, model: str = "x86-64-v2", engine: str = "interpret"
+    ) -> None:
         view: cython.int
         k: cython.int
         self.cpu = cython.cast(CpuP, cython.cast(cython.p_void, map_low(cython.sizeof(Cpu))))
@@ -243,7 +245,7 @@ class Vcpu:
 
     @property
     def high(self) -> bytes:
-        """Vector state above the XMM registers: what an XSAVE area in the compacted form has from byte 576 on."""
+        """Vector state above the XMM registers: what a compacted XSAVE area has from byte 576 on."""
         return cython.cast(cython.p_char, cython.address(self.cpu.a.high))[: cython.sizeof(VectorHigh)]
 
     @high.setter
