@@ -9,7 +9,7 @@ import pytest
 from session import BOOT_SECONDS, PROMPT
 
 from ringfence import Kind, Machine
-from ringfence.errors import BadAddress, ExpectTimeout
+from ringfence.errors import BadAddress, ExpectTimeout, UserError
 from ringfence.image.debian import Guest
 
 
@@ -26,6 +26,23 @@ def test_console_round_trip(vm: Machine) -> None:
     vm.console.send("echo $((40 + 2))\n")
     assert vm.console.expect(r"\n(\d+)\r", 60).group(1) == "42"
     assert "echo $((40 + 2))" in vm.console.log
+
+
+def test_engines_take_over_from_each_other(vm: Machine) -> None:
+    """Back and forth in the middle of a computation, whose result must not show it."""
+    vm.console.send(
+        "i=0; s=0; while [ $i -lt 20000 ]; do i=$((i+1)); s=$(((s*31+i)%65521)); done; echo sum=$s=\n"
+    )
+    for turn in range(20):
+        vm.engine = ("interpret", "translate")[turn % 2]
+        time.sleep(0.05)
+    expected = 0
+    for i in range(1, 20001):
+        expected = (expected * 31 + i) % 65521
+    assert vm.console.expect(r"sum=(\d+)=", 120).group(1) == str(expected)
+    assert vm.engine == vm.cpus[0].engine == "translate"
+    with pytest.raises(UserError, match="no engine"):
+        vm.engine = "hope"
 
 
 def test_what_does_not_come_is_an_exception_with_what_came(vm: Machine) -> None:

@@ -19,9 +19,9 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
 
-from ringfence.api.config import DEFAULT_MEMORY, AnyPath, MachineConfig
+from ringfence.api.config import DEFAULT_MEMORY, ENGINES, AnyPath, MachineConfig
 from ringfence.board.pc import Board
-from ringfence.errors import RingfenceError
+from ringfence.errors import RingfenceError, UserError
 from ringfence.log import logger
 from ringfence.metrics import VcpuMetrics
 from ringfence.vmm import report
@@ -42,7 +42,7 @@ class Machine:
         disks: raw images, each a path; ``path,ro`` for read only.
         memory: guest RAM, as ``"512M"``.
         cpu: a CPU model, as ``"x86-64-v2"``.
-        engine: what runs guest code.
+        engine: what runs guest code, ``"translate"`` or ``"interpret"``; `Machine.engine` changes it later.
         firmware: a ROM image to start at the reset vector instead of a kernel.
         net: a NIC's backend: ``"none"``, ``"loopback"`` or ``"pcap=FILE"``.
         debug_exit: the port of an isa-debug-exit device; None for none.
@@ -86,6 +86,7 @@ class Machine:
             test_device=test_device,
             raw_at=raw_at,
         )
+        self._engine = engine
         #: how often the guest was booted again
         self.reboots = 0
         self._may_reboot = reboot
@@ -158,6 +159,28 @@ class Machine:
     def memory(self) -> Any:
         """Guest-physical memory: ``read(gpa, n)``, ``write(gpa, data)``."""
         return self._board.memory
+
+    @property
+    def engine(self) -> str:
+        """What runs guest code, ``"translate"`` or ``"interpret"``: set it while the machine runs, and the
+        other takes over at an instruction boundary soon after.
+
+        Raises:
+            UserError: there is no such engine.
+        """
+        return self._engine
+
+    @engine.setter
+    def engine(self, name: str) -> None:
+        if name not in ENGINES:
+            raise UserError(f"no engine {name!r}: choose {', '.join(ENGINES)}")
+        self._engine = name
+        self._control.post(self._use_engine)
+
+    def _use_engine(self) -> None:
+        """On the machine's own thread, while no guest code runs."""
+        for vcpu in self._board.vcpus:
+            vcpu.engine = self._engine
 
     @property
     def outcome(self) -> Outcome | None:
@@ -242,6 +265,7 @@ class Machine:
         self.reboots += 1
         self._board.close()
         self._board = self._build()
+        self._use_engine()
         # devices and buses know one another: without this, a guest that reboots in a loop piles up RAM
         gc.collect()
 

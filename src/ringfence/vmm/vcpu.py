@@ -65,6 +65,7 @@ class Vcpu(Protocol):
     def is_interruptible(self) -> bool: ...
 
     request_window: bool
+    engine: str
 
     def run(self) -> int: ...
 
