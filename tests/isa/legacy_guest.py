@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import struct
 
-from case import GENERAL, NONE, RSP, Case, Outcome
+from case import GENERAL, GP, NONE, RSP, Case, Outcome
 from legacy import CODE, SEGMENTS, TF, Layout
-from rig import CODE3, DB, HANDLERS, PRESENT_CODE, PRESENT_DATA, G, Rig
+from rig import CODE3, DB, HANDLERS, HLT, PRESENT_CODE, PRESENT_DATA, G, Rig
 from x86_table import Row
 
 HAS_ERROR_CODE = (8, 10, 11, 12, 13, 14, 17)
@@ -29,10 +29,11 @@ class RealMode:
     flags = 2
     #: every flag of the low 16 but TF, which would end each case in a trap
     flags_compared = 0x7FD5 & ~TF
+    engine = "interpret"
 
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
-        self.rig = Rig(self.rig_mode)
+        self.rig = Rig(self.rig_mode, engine=self.engine)
         self.cpu = self.rig.cpu
         self.enter()
         for name, selector in layout.segments.items():
@@ -50,17 +51,14 @@ class RealMode:
     def run(self, case: Case, is_repeated: bool) -> Outcome:
         cpu, regs, layout = self.cpu, self.cpu.regs, self.layout
         cpu.restore(self.start)
+        self.loaded = case.code
         self.rig.memory.write(CODE, case.code.ljust(16, b"\x90"))
         self.data[:] = (bytes(case.window_at) + case.window).ljust(layout.data_bytes, b"\0")
         for name, value in zip(GENERAL[:8], case.regs, strict=False):
             setattr(regs, name, value)
         regs.rip = CODE
         regs.rflags = case.rflags | self.flags
-        for _ in range(REPEAT_LIMIT):
-            cpu.set_debug_steps(1)
-            cpu.run()
-            if not is_repeated or regs.rip != CODE:
-                break
+        self.go(is_repeated)
         values = [getattr(regs, name) for name in GENERAL[:8]]
         values += [cpu.segment(name)[0] if layout.segments else 0 for name in SEGMENTS] + [0, 0]
         # at the handler's HLT, or past it when the step was the delivery of a fault
@@ -69,6 +67,14 @@ class RealMode:
         if not 0 <= vector < 32 or past > 1:
             return Outcome(NONE, 0, 0, regs.rip, values, regs.rflags, case.fx, data)
         return self.faulted(vector, values, data, case)
+
+    def go(self, is_repeated: bool) -> None:
+        """Run one instruction, or all turns of it."""
+        for _ in range(REPEAT_LIMIT):
+            self.cpu.set_debug_steps(1)
+            self.cpu.run()
+            if not is_repeated or self.cpu.regs.rip != CODE:
+                break
 
     def faulted(self, vector: int, values: list[int], data: bytes, case: Case) -> Outcome:
         """The state at the fault: what was pushed on the case's stack is taken off again."""
@@ -157,5 +163,36 @@ class Compatibility(Protected):
         return Outcome(vector, 0, 0, at, values, rflags, case.fx, data)
 
 
-#: by the judge's mode
-GUESTS = {16: (RealMode, Virtual8086, Protected, Compatibility), 32: (Protected, Compatibility)}
+class Translated(Protected):
+    """The translator, which runs whole blocks: to the HLT behind the instruction, or to where it branches."""
+
+    engine = "translate"
+
+    def __init__(self, layout: Layout) -> None:
+        super().__init__(layout)
+        self.cpu.tune_translator(1, True, 0)
+        self.cpu.set_deadline_ns(1)
+
+    def go(self, is_repeated: bool) -> None:
+        end = CODE + len(self.loaded)
+        self.rig.memory.write(end, HLT)
+        self.cpu.run()
+        if self.cpu.regs.rip == end + 1:
+            self.cpu.regs.rip = end
+
+
+class TranslatedCompatibility(Translated, Compatibility):
+    """The same in ring 3, where HLT is a fault."""
+
+    def faulted(self, vector: int, values: list[int], data: bytes, case: Case) -> Outcome:
+        found = super().faulted(vector, values, data, case)
+        if vector == GP and found.rip == CODE + len(case.code):
+            found.vector = NONE
+        return found
+
+
+#: by the judge's mode; the translator leaves 16-bit code to the interpreter
+GUESTS = {
+    16: (RealMode, Virtual8086, Protected, Compatibility),
+    32: (Protected, Compatibility, Translated, TranslatedCompatibility),
+}

@@ -45,11 +45,11 @@ def gate64(selector: int, offset: int, attr: int, ist: int = 0) -> bytes:
 class Rig:
     """A processor and its memory. ``mode`` is ``real``, ``protected`` or ``long``."""
 
-    def __init__(self, mode: str, model: str = "max") -> None:
+    def __init__(self, mode: str, model: str = "max", engine: str = "interpret") -> None:
         self.mode = mode
         self.memory = GuestMemory()
         self.memory.add_ram(0, MEMORY_BYTES)
-        self.cpu = Vcpu(0, self.memory, model)
+        self.cpu = Vcpu(0, self.memory, model, engine)
         self.regs = self.cpu.regs
         for vector in range(256):
             self.memory.write(HANDLERS + 16 * vector, HLT)

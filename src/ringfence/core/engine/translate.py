@@ -7,7 +7,7 @@ real and virtual-8086 mode, segments that are not flat, data breakpoints, single
 import cython
 from cython.cimports.libc.stdint import uint64_t
 from cython.cimports.ringfence.core.engine.events import begin, between, land, step
-from cython.cimports.ringfence.core.engine.translate import HOT_SAMPLES, TRANSLATE_BUDGET
+from cython.cimports.ringfence.core.engine.translate import HOT_SAMPLES
 from cython.cimports.ringfence.core.exits import EXIT_NONE
 from cython.cimports.ringfence.core.host.signals import Signals, block_signals, unblock_signals
 from cython.cimports.ringfence.core.translate.blocks import translate_block
@@ -261,7 +261,7 @@ def run_translated(cpu: CpuP) -> cython.int:
     signals = cython.declare(Signals)
     # translated code has no host stack for a signal handler
     block_signals(cython.address(signals))
-    begin(cpu, TRANSLATE_BUDGET)
+    begin(cpu, t.budget)
     landing = _setjmp(cpu.escape)
     reason = EXIT_NONE
     if landing:

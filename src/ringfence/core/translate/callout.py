@@ -6,7 +6,6 @@ jump as from the interpreter: the running instruction is the site's, so RIP is e
 
 import cython
 from cython.cimports.libc.stdint import uint32_t, uint64_t
-from cython.cimports.ringfence.core.translate.callout import BUDGET_SHARE
 from cython.cimports.ringfence.core.translate.links import context_of, drop_translation
 from cython.cimports.ringfence.core.translate.lowering import LOWERING_AVX512, LoweringP, lowering_of
 from cython.cimports.ringfence.core.translate.slots import judge_slot
@@ -57,11 +56,21 @@ def import_flags(cpu: CpuP) -> cython.void:
 def settle_budgets(cpu: CpuP) -> cython.bint:
     k: cython.int
     is_over: cython.bint = False
+    cpu.budget -= translator_of(cpu).budget
     for k in range(4):
         is_over = is_over or cpu.budgets[k] < 0
-        cpu.budget -= BUDGET_SHARE - cpu.budgets[k]
-        cpu.budgets[k] = BUDGET_SHARE
+        cpu.budget += cpu.budgets[k]
+    refill_budgets(cpu)
     return is_over
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def refill_budgets(cpu: CpuP) -> cython.void:
+    k: cython.int
+    for k in range(4):
+        cpu.budgets[k] = translator_of(cpu).budget / 4
 
 
 @cython.cfunc

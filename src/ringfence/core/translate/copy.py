@@ -88,6 +88,8 @@ def put_copy(b: BuilderP, low: LoweringP) -> cython.bint:
     i: InstrP = b.i
     info: EntryInfoP = entry_info(i.entry)
     form: cython.int = form_of(i, info, low)
+    # 82 is 80 once more, and gone from 64-bit code
+    opcode: cython.int = info.map << 8 | (0x80 if info.opcode == 0x82 and info.map == 0 else info.opcode)
     reg_is_byte: cython.bint = info.byte_registers & 1 != 0
     rm_is_byte: cython.bint = info.byte_registers & 2 != 0
     reg: cython.int = i.reg
@@ -114,7 +116,7 @@ def put_copy(b: BuilderP, low: LoweringP) -> cython.bint:
             target = memory_operand(b.s1, NO_REG, 0, 0)
         host = load_in_place(b, reg, low.reg, reg_is_byte, b.s0)
         prepare_flags(b, low)
-        put_op(e, form, info.map << 8 | info.opcode, host, cython.address(target))
+        put_op(e, form, opcode, host, cython.address(target))
         put_immediate(b, immediate_bytes(i, info))
         store_in_place(b, reg, low.reg, b.s0)
         finish_flags(b, low)
@@ -133,7 +135,7 @@ def put_copy(b: BuilderP, low: LoweringP) -> cython.bint:
     target = register_operand(load_in_place(b, rm, low.rm, rm_is_byte, b.s1))
     host = load_in_place(b, reg, low.reg, reg_is_byte, b.s0)
     prepare_flags(b, low)
-    put_op(e, form, info.map << 8 | info.opcode, host, cython.address(target))
+    put_op(e, form, opcode, host, cython.address(target))
     put_immediate(b, immediate_bytes(i, info))
     # XADD of a register with itself: the destination's value stays
     store_in_place(b, reg, low.reg, b.s0)

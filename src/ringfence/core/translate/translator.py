@@ -4,7 +4,7 @@ import cython
 from cython.cimports.libc.stdlib import calloc, free
 from cython.cimports.ringfence.core.host.code_buffer import close_code_buffer, open_code_buffer
 from cython.cimports.ringfence.core.host.low_memory import map_low, unmap_low
-from cython.cimports.ringfence.core.translate.callout import BUDGET_SHARE, callout
+from cython.cimports.ringfence.core.translate.callout import callout, refill_budgets
 from cython.cimports.ringfence.core.translate.links import translated_written
 from cython.cimports.ringfence.core.translate.routines import put_routines
 from cython.cimports.ringfence.core.translate.translation import (
@@ -16,7 +16,7 @@ from cython.cimports.ringfence.core.translate.translation import (
     TranslatorP,
     translator_of,
 )
-from cython.cimports.ringfence.core.x86.state import CpuP
+from cython.cimports.ringfence.core.x86.state import INSTR_BYTES, CpuP
 from cython.cimports.ringfence.core.x86.thunk import __get_cpuid_count
 from cython.cimports.ringfence.core.x86.tlb import empty_host_jumps
 
@@ -24,6 +24,8 @@ from ringfence.errors import HostError
 
 #: runs of a block before it is translated
 THRESHOLD = 16
+#: instructions between two looks at the clock
+BUDGET = 65536
 
 
 @cython.cfunc
@@ -53,10 +55,10 @@ def new_translator(cpu: CpuP) -> cython.int:
     t.regions[0].data = cython.cast(cython.p_uchar, map_low(REGION_DATA_BYTES))
     t.has_bmi2 = host_has_bmi2()
     cpu.heat_limit = THRESHOLD
+    t.budget = BUDGET * INSTR_BYTES
     cpu.translator = t
     cpu.translated_written = translated_written
-    for k in range(4):
-        cpu.budgets[k] = BUDGET_SHARE
+    refill_budgets(cpu)
     empty_host_jumps(cpu)
     put_routines(cpu, t, callout)
     return 0
@@ -77,11 +79,15 @@ def free_translator(cpu: CpuP) -> cython.void:
 
 @cython.cfunc
 @cython.exceptval(check=False)
-def tune_translator(cpu: CpuP, threshold: cython.int, has_exact_flags: cython.bint) -> cython.void:
+def tune_translator(
+    cpu: CpuP, threshold: cython.int, has_exact_flags: cython.bint, instructions: cython.int
+) -> cython.void:
     t: TranslatorP = translator_of(cpu)
     if t != cython.NULL:
         cpu.heat_limit = threshold - 1
         t.exact_flags = has_exact_flags
+        t.budget = max(0, min(instructions, BUDGET)) * INSTR_BYTES
+        refill_budgets(cpu)
 
 
 @cython.cfunc

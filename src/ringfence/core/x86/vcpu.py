@@ -143,10 +143,11 @@ class Vcpu:
         self.cpu.kicked = 1
         self.cpu.attention = 1
 
-    def tune_translator(self, threshold: int, has_exact_flags: bool = False) -> None:
-        """How often a block is interpreted before it is translated, and whether a fault sees flags that
-        nothing would have read: for tests. Code that is already translated stays as it is."""
-        tune_translator(self.cpu, threshold, has_exact_flags)
+    def tune_translator(self, threshold: int, has_exact_flags: bool = False, budget: int = 65536) -> None:
+        """How often a block is interpreted before it is translated, whether a fault sees flags that nothing
+        would have read, and after how many instructions interrupts and the clock are looked at (0: after
+        each block): for tests. Code that is already translated stays as it is."""
+        tune_translator(self.cpu, threshold, has_exact_flags, budget)
 
     def translations(self) -> Translations | None:
         """All translated code that is alive; None under an engine that translates nothing. Only while `run`
