@@ -16,6 +16,7 @@ from cython.cimports.ringfence.core.x86.xsave_state import (
     XCR0_AVX,
     XCR0_AVX512,
     XCR0_SSE,
+    XCR0_X87,
     component,
     component_state,
     xcr0_mask,
@@ -44,10 +45,12 @@ def vector_level(cpu: CpuP) -> cython.int:
 @cython.nogil
 @cython.exceptval(check=False)
 def settle_vector(cpu: CpuP) -> cython.void:
-    mask: uint64_t = xcr0_mask(cpu)
+    mask: uint64_t
     k: cython.int
-    if cpu.a.xsave.layout == mask | COMPACTED:
+    if cpu.a.xsave.layout & XCR0_X87:
+        # not XSAVEC's, which is asked for the upper components alone
         return
+    mask = xcr0_mask(cpu)
     for k in range(FIRST_EXTENDED, COMPONENTS):
         if mask >> k & 1 and not cpu.a.xsave.present >> k & 1:
             memset(component_state(cpu, k), 0, component(k).bytes)
