@@ -58,3 +58,14 @@ def test_the_empty_slots_own_page_is_nowhere() -> None:
     # the frame of a fault may be below STACK0
     assert rig.memory.read(0, STACK0 - 0x1000) == low
     assert rig.memory.read(STACK0, MEMORY_BYTES - STACK0) == high
+
+
+def test_a_window_further_down_than_a_displacement_reaches() -> None:
+    """One probe for two accesses 2 GiB below their base: what it checks must not come out 4 GiB above."""
+    rig = translating_rig()
+    # mov rdx,[rsi]; jmp .+2; mov rax,[rbx-0x7ffffff8]; sub rbx,0x100; mov rcx,[rbx-0x7ffffff8]; hlt
+    rig.load(bytes.fromhex("488b16eb00488b83080000804881eb00010000488b8b08000080f4"))
+    rig.regs.rsi = STACK0
+    rig.regs.rbx = STACK0 - 0x7FFFFF08 & (1 << 64) - 1
+    rig.go_on()
+    assert rig.vector == 14 and rig.regs.cr2 == STACK0 - 0xFFFFFF00 & (1 << 64) - 1

@@ -14,6 +14,7 @@ from cython.cimports.ringfence.core.translate.encode import (
     FORM_W,
     NO_REG,
     Operand,
+    is_int32,
     memory_operand,
     put_lea,
 )
@@ -278,6 +279,8 @@ def plan_window(b: BuilderP, access: AccessP) -> WindowP:
                     other.base == access.base and other.index == access.index and other.scale == access.scale
                     and (other.is_write <= access.is_write or merges)
                     and min(low, at) + RANGE_BYTES > max(high, at + other.size)
+                    # the probe's LEA has a displacement of 32 bits, also once `low` is aligned
+                    and is_int32(min(low, at) - RANGE_BYTES)
                     and (not other.alignment or access.alignment)
                 ):  # fmt: skip
                     low = min(low, at)
