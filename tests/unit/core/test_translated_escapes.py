@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from rig import CODE, MEMORY_BYTES, STACK0
+from rig import CODE, DB, MEMORY_BYTES, PRESENT_CODE, PRESENT_DATA, STACK0, G, L, descriptor
 from translated_code import translating_rig
 
 FUNCTION, USER, SECRET = 0x10000, 0x11000, 0x60000
@@ -69,3 +69,17 @@ def test_a_window_further_down_than_a_displacement_reaches() -> None:
     rig.regs.rbx = STACK0 - 0x7FFFFF08 & (1 << 64) - 1
     rig.go_on()
     assert rig.vector == 14 and rig.regs.cr2 == STACK0 - 0xFFFFFF00 & (1 << 64) - 1
+
+
+def test_what_ring_0_may_do_in_place_ring_1_may_not() -> None:
+    rig = translating_rig()
+    rig.set_gdt(0x58, descriptor(0, 0xFFFFF, PRESENT_CODE | 0x20 | G | L))
+    rig.set_gdt(0x60, descriptor(0, 0xFFFFF, PRESENT_DATA | 0x20 | G | DB))
+    rig.memory.write(FUNCTION, bytes.fromhex("faffe7"))  # cli; jmp rdi
+    rig.memory.write(USER, bytes.fromhex("bf07100100ffe2f4"))  # mov edi,.+7; jmp rdx; hlt
+    # mov edi,.+7; jmp rdx; then iretq to USER in ring 1, IOPL 0, IF set
+    code = bytes.fromhex("bf07800000ffe26a61680000030068020200006a59680010010048cf")
+    rig.regs.rdx = FUNCTION
+    rig.run(code)
+    assert rig.vector == 13
+    assert rig.stack(2)[1] == FUNCTION

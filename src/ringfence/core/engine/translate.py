@@ -56,7 +56,8 @@ def can_translate(cpu: CpuP) -> cython.bint:
     if cpu.view == VIEW_CHECKED or not cpu.mode & MODE_PROTECTED or cpu.a.cr4 & CR4_LA57:
         return False
     if (cpu.mode & MODE_CODE_MASK) == MODE_CODE64:
-        return True
+        # rings 1 and 2 have the supervisor's view, but not its rights: system.py
+        return cpu.a.cpl == 0 or cpu.a.cpl == 3
     return (
         (cpu.mode & MODE_CODE_MASK) != MODE_CODE16
         and cpu.a.seg[CS].base == 0

@@ -1,7 +1,7 @@
 """Privileged instructions that ring 0 runs without leaving translated code: SDM vol. 2, CLI and SWAPGS.
 
 A translation is of one TLB view, and so of one side of the ring 0 border: in the supervisor's views CPL
-is 0, 1 or 2, and only 64-bit code has just 0 there.
+is 0, 1 or 2, and 64-bit code of rings 1 and 2 is not translated.
 """
 
 import cython
