@@ -196,3 +196,23 @@ def test_a_tlb_of_one_address_is_not_that_of_an_alias(rig: Rig) -> None:
     set_entry(rig, THIRD, FRAME_1 | 7)
     rig.run("c604250000050099" + "8a042500200500" + HLT)  # mov byte [A], 0x99; mov al, [THIRD]
     assert rig.regs.rax & 0xFF == 0x99
+
+
+@pytest.mark.parametrize("engine", ["interpret", "translate"])
+def test_code_that_is_not_global_follows_cr3_though_a_generation_began_before(rig: Rig, engine: str) -> None:
+    rig.cpu.engine = engine
+    rig.cpu.tune_translator(1)
+    other = TABLES + 0x10000
+    pages = [page << 12 | 7 for page in range(512)]
+    pages[0x10] = 0x11007
+    for level in range(3):
+        rig.memory.write(other + 0x1000 * level, struct.pack("<Q", other + 0x1000 * (level + 1) | 7))
+    rig.memory.write(other + 0x3000, struct.pack("<512Q", *pages))
+    rig.memory.write(0x10000, bytes.fromhex("b801000000c3"))  # mov eax,1; ret
+    rig.memory.write(0x11000, bytes.fromhex("b802000000c3"))
+    rig.memory.write(0x12000, bytes.fromhex("90c3"))
+    rig.regs.rbx, rig.regs.rdx, rig.regs.rcx = 0x10000, 0x12000, other
+    # call rbx; call rdx; mov byte [rdx],0xc3 (drops code, so a new generation); call rdx; call rbx
+    # mov cr3,rcx; call rbx; hlt
+    rig.run("ffd3ffd2c602c3ffd2ffd30f22d9ffd3f4")
+    assert rig.regs.rax == 2

@@ -119,6 +119,9 @@ def fetch_gpa(cpu: CpuP, la: uint64_t) -> uint64_t:
     note_code(cpu, la)
     entry = cython.address(cpu.tlb_fetch[user][(la >> 12) & 255])
     if entry.tag == la & ~PAGE_MASK:
+        if not user and not entry.page & TLB_GLOBAL:
+            # an entry may be older than the generation
+            cpu.is_local_code_seen = 1
         return (entry.page & ~PAGE_MASK) | (la & PAGE_MASK)
     if not walk(cpu, la, ACCESS_FETCH, user, cython.address(found)):
         raise_page_fault(cpu, la, found.error)
