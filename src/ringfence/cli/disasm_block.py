@@ -30,7 +30,7 @@ def _address(ctx: click.Context, parameter: click.Parameter, value: str | None) 
 def command(file: str, at: int | None, symbols: str | None) -> None:
     """Show guest and host code of translated blocks.
 
-    FILE is what 'ringfence run --engine translate --translations FILE' wrote. Without --at, all blocks are
+    FILE is what 'ringfence run --translations FILE' wrote. Without --at, all blocks are
     listed, one line each.
     """
     from ringfence.api.translations import read_translations

@@ -37,7 +37,7 @@ class Wishes:
                 raise UserError("--symbols goes with --perf-map")
             return
         if engine != "translate":
-            raise UserError("there is translated code only with --engine translate")
+            raise UserError("there is translated code only under --engine translate, the default")
         if self.symbols:
             from ringfence.inspection.symbols import SystemMap
 

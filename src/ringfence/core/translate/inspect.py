@@ -44,7 +44,7 @@ REGISTERS = (
 SEGMENTS = ("es", "cs", "ss", "ds", "fs", "gs")
 VIEWS = ("supervisor", "user", "supervisor_ac")
 #: by SiteKind
-KINDS = ("memory", "interpret", "leave", "vector", "indirect", "poll", "exit", "slot")
+KINDS = ("memory", "interpret", "leave", "vector", "indirect", "exit", "slot")
 
 
 @cython.cfunc

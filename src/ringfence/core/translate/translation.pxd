@@ -34,10 +34,9 @@ cdef enum SiteKind:
     SITE_LEAVE = 2              # interpret, then leave the block
     SITE_VECTOR = 3             # load the guest's vector state
     SITE_INDIRECT = 4           # a near branch whose target is not in the jump cache
-    SITE_POLL = 5               # the budget is used up; the target of an indirect branch is in cpu.spare[0]
-    SITE_EXIT = 6               # an Exit (the first word of both says)
-    SITE_SLOT = 7               # a slot has missed often, or the list of slots is full
-    SLOT_RECORD = 8             # no call-out, but a record among the others
+    SITE_EXIT = 5               # an Exit (the first word of both says)
+    SITE_SLOT = 6               # a slot has missed often, or the list of slots is full
+    SLOT_RECORD = 7             # no call-out, but a record among the others
 
 cdef struct Site
 cdef struct SlotRecord:
@@ -111,7 +110,7 @@ cdef struct Translation:
     Exit* incoming
     Exit* exits
     Translation* twin           # the same without windows; of a twin, what it is the twin of
-    uint32_t* offsets           # of a twin: where the code of each instruction is
+    uint32_t* offsets           # where the code of each instruction is
 
 ctypedef Translation* TranslationP
 ctypedef Site* SiteP
@@ -139,7 +138,6 @@ cdef struct TranslatorCounters:
     uint64_t interpreted_blocks
     uint64_t callouts[8]        # by SiteKind
     uint64_t refills            # probes that missed and then hit
-    uint64_t translate_ns
 
 cdef struct Translator:
     CodeBuffer code

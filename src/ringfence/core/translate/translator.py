@@ -113,5 +113,5 @@ def translator_counters(cpu: CpuP) -> dict:
         "callouts_interpret": c.callouts[1],
         "callouts_leave": c.callouts[2],
         "callouts_vector": c.callouts[3],
-        "callouts_slot": c.callouts[7],
+        "callouts_slot": c.callouts[6],
     }
