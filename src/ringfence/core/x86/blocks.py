@@ -26,6 +26,7 @@ from cython.cimports.ringfence.core.x86.decode import (
     DECODED,
     decode,
 )
+from cython.cimports.ringfence.core.x86.decode_table import ENTRY_LIMIT
 from cython.cimports.ringfence.core.x86.faults import raise_gp
 from cython.cimports.ringfence.core.x86.operands import dispatch, rip_of, wrap_rip
 from cython.cimports.ringfence.core.x86.state import (
@@ -284,6 +285,8 @@ def decode_crossing(
     if result >= DECODE_TRUNCATED:
         memset(i, 0, cython.sizeof(Instr))
         i.fn = too_long
+        # no row, as an undefined instruction
+        i.entry = ENTRY_LIMIT - 1
         i.length = 15
     block.count = 1
 
