@@ -45,11 +45,16 @@ def gate64(selector: int, offset: int, attr: int, ist: int = 0) -> bytes:
 class Rig:
     """A processor and its memory. ``mode`` is ``real``, ``protected`` or ``long``."""
 
-    def __init__(self, mode: str, model: str = "max", engine: str = "interpret") -> None:
+    #: for those that name none
+    engine = "interpret"
+
+    def __init__(self, mode: str, model: str = "max", engine: str = "") -> None:
         self.mode = mode
         self.memory = GuestMemory()
         self.memory.add_ram(0, MEMORY_BYTES)
-        self.cpu = Vcpu(0, self.memory, model, engine)
+        self.cpu = Vcpu(0, self.memory, model, engine or self.engine)
+        if self.cpu.engine == "translate":
+            self.cpu.tune_translator(1, has_exact_flags=True)
         self.regs = self.cpu.regs
         for vector in range(256):
             self.memory.write(HANDLERS + 16 * vector, HLT)

@@ -10,7 +10,7 @@ HLT = "f4"
 
 
 @pytest.fixture(scope="module")
-def rigs() -> dict[str, Rig]:
+def rigs(engine_of_rigs: None) -> dict[str, Rig]:
     return {mode: Rig(mode) for mode in ("real", "protected", "long")}
 
 

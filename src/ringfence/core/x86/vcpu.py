@@ -310,7 +310,7 @@ class Vcpu:
             "blocks_decoded": c.blocks_decoded,
             "blocks_invalidated": c.blocks_invalidated,
             "block_flushes": c.block_flushes,
-            "tlb_hits": max(c.accesses - c.tlb_misses, 0),
+            "tlb_hits": c.accesses - c.tlb_misses if c.accesses > c.tlb_misses else 0,
             "tlb_misses": c.tlb_misses,
             "tlb_flushes": c.tlb_flushes,
             "page_faults": c.page_faults,
