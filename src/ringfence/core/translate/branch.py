@@ -180,9 +180,12 @@ def put_return_near(b: BuilderP) -> cython.bint:
     extra: cython.int = b.i.imm & 0xFFFF if entry_info(b.i.entry).imm_kind else 0
     if not is_plain(b) or not can_stack(b):
         return False
+    # there may be no probe to put them by, but a window of a POP's
+    save_flags(b, b.live_out[b.index])
     slot = put_probe_at(b, RSP, 0, size, 0)
     put_op(e, FORM_W if b.is_64 else 0, 0x8B, b.s0, cython.address(slot))
     put_adjust_stack(b, RSP, size + extra)
+    b.flags = FLAGS_SAVED
     put_indirect(b, size + extra)
     return True
 
