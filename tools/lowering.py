@@ -21,6 +21,7 @@ KINDS = [
     "jump_operand", "call_operand", "loop", "divide", "divide_signed", "copy_vex", "disable_interrupts",
     "swap_base",
 ]  # fmt: skip
+DIVISIONS = ("divide", "divide_signed")
 VECTOR, ALIGNED, CONDITIONAL, IMPLICIT, AVX, AVX512 = 1, 2, 4, 8, 16, 32
 FLAGS = {"c": 1, "p": 2, "a": 4, "z": 8, "s": 16, "o": 32}
 ROLES = {"": 0, "r": 1, "w": 2, "rw": 3}
@@ -142,7 +143,8 @@ def pack(row: Row) -> bytes:
     """One `Lowering`."""
     kind = kind_of(row)
     used = roles(row)
-    writes = flag_mask(row.writes) | flag_mask(row.undefined)
+    # undefined after a division; processors and our interpreter leave them as they were
+    writes = 0 if kind in DIVISIONS else flag_mask(row.writes) | flag_mask(row.undefined)
     is_conditional = "count" in row.attributes or "zerosrc" in row.attributes
     size = memory_bytes(row)
     name = handler_name(row)

@@ -7,7 +7,12 @@ jump as from the interpreter: the running instruction is the site's, so RIP is e
 import cython
 from cython.cimports.libc.stdint import uint32_t, uint64_t
 from cython.cimports.ringfence.core.translate.links import context_of, drop_translation
-from cython.cimports.ringfence.core.translate.lowering import LOWERING_AVX512, LoweringP, lowering_of
+from cython.cimports.ringfence.core.translate.lowering import (
+    LOWERING_ALIGNED,
+    LOWERING_AVX512,
+    LoweringP,
+    lowering_of,
+)
 from cython.cimports.ringfence.core.translate.slots import judge_slot
 from cython.cimports.ringfence.core.translate.translation import (
     IMMEDIATE_ADDRESS,
@@ -108,6 +113,7 @@ def address_of(cpu: CpuP, site: SiteP) -> uint64_t:
 def refill(cpu: CpuP, site: SiteP) -> cython.bint:
     """Have the TLB hold the page that the site's probe missed. False: the probe can't do this access."""
     la: uint64_t = address_of(cpu, site)
+    attr: cython.int = lowering_of(site.instr.entry).attr
     entry: cython.pointer(TlbEntry) = cpu.tlb_write if site.is_write else cpu.tlb_read
     entry += (la >> 12) & (TLB_ENTRIES - 1)
     if site.span and (la + site.low) >> 12 != (la + site.low + site.span - 1) >> 12:
@@ -115,7 +121,10 @@ def refill(cpu: CpuP, site: SiteP) -> cython.bint:
     if (la & 0xFFF) + site.size > PAGE_BYTES or la - entry.tag < PAGE_BYTES:
         # crosses a page, or hit and still called out: misaligned
         return False
-    if lowering_of(site.instr.entry).attr & LOWERING_AVX512 and opmask_number(cython.address(site.instr)):
+    if attr & LOWERING_ALIGNED and la & (site.size - 1):
+        # #GP, though a walk might find that the page is not there
+        return False
+    if attr & LOWERING_AVX512 and opmask_number(cython.address(site.instr)):
         # elements that are masked out must not fault: the interpreter goes through the others
         return False
     # a page that is writable and dirty is filled in for writing too

@@ -2,12 +2,12 @@
 
 An unsigned quotient fits exactly when the dividend's high half is below the divisor. A signed one
 fits for sure when the high half is only the low half's sign and the divisor is neither 0 nor -1.
-Everything else is interpreted, which raises #DE as it must.
+Everything else is interpreted, which raises #DE as it must. The flags are undefined afterwards; they stay as
+they were, as the interpreter has it.
 """
 
 import cython
 from cython.cimports.ringfence.core.translate.builder import FLAGS_SAVED, BuilderP
-from cython.cimports.ringfence.core.translate.copy import finish_flags
 from cython.cimports.ringfence.core.translate.encode import (
     CC_AE,
     CC_NE,
@@ -46,14 +46,14 @@ def put_divide(b: BuilderP, low: LoweringP) -> cython.bint:
     site: SiteP
     if i.width < 2 or (i.attr & INSTR_MEMORY and not can_probe(b)):
         return False
+    save_flags(b, b.live_in[b.index])
     if i.attr & INSTR_MEMORY:
         source = put_probe(b, 1 << i.width, 0, 0)
         put_op(e, form, 0x8B, b.s0, cython.address(source))
         divisor = b.s0
     else:
-        save_flags(b, b.live_in[b.index])
-        b.flags = FLAGS_SAVED
         divisor = load_in_place(b, i.rm, low.rm, False, b.s0)
+    b.flags = FLAGS_SAVED
     site = new_site(b, SITE_INTERPRET)
     site.may_resume = not has_open_window(b)
     if low.kind == KIND_DIVIDE:
@@ -72,5 +72,4 @@ def put_divide(b: BuilderP, low: LoweringP) -> cython.bint:
         later_site(b, put_forward_branch(e, CC_BE), site)
     source = register_operand(divisor)
     put_op(e, form, 0xF7, 6 if low.kind == KIND_DIVIDE else 7, cython.address(source))
-    finish_flags(b, low)
     return True
