@@ -76,7 +76,8 @@ def parse(image: bytes) -> Elf:
     """
     try:
         return _parse(image)
-    except struct.error as error:
+    except (struct.error, OverflowError) as error:
+        # the latter for what lies beyond any file's end
         raise ImageError("truncated: it ends inside the ELF headers") from error
 
 
