@@ -68,6 +68,11 @@ def _number(ctx: click.Context, parameter: click.Parameter, value: str | None) -
     "--report", metavar="json|FILE.json", help="Write what happened: 'json' to stderr, or to a file."
 )
 @click.option(
+    "--translation-cache/--no-translation-cache",
+    default=False,
+    help="Take translated code from earlier runs, and keep this one's.",
+)
+@click.option(
     "--check-translations", is_flag=True, help="At the end, prove that no translated code can escape."
 )
 @click.option("--translations", metavar="FILE", help="At the end, write translated code for disasm-block.")

@@ -21,8 +21,12 @@ def fingerprint(core: Path = CORE) -> str:
     return digest.hexdigest()
 
 
+def built_from() -> str:
+    """The hash of what the built core was made from; empty when nobody knows."""
+    found = FILE.read_text().rpartition("BUILT_FROM")[2] if FILE.exists() else ""
+    return found.strip(' =\n"')
+
+
 def is_fresh() -> bool:
     """Whether the built core was made from the sources beside it."""
-    if not FILE.exists():
-        return False
-    return f'"{fingerprint()}"' in FILE.read_text()
+    return built_from() == fingerprint()

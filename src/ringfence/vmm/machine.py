@@ -30,6 +30,7 @@ from ringfence.vmm.control import Control
 from ringfence.vmm.keyboard import Keyboard
 from ringfence.vmm.loop import VcpuLoop
 from ringfence.vmm.outcome import Kind, Outcome
+from ringfence.vmm.translation_cache import TranslationCache
 
 
 class Machine:
@@ -49,6 +50,7 @@ class Machine:
         test_device: plug in the device that kvm-unit-tests wants.
         raw_at: start ``kernel`` as real-mode code at this address, below 1 MiB.
         reboot: a guest's reset boots it again; otherwise it ends the machine.
+        translation_cache: take translated code from earlier runs, and keep this one's for the next.
 
     Raises:
         UserError: the input can't be used; its text is one line.
@@ -71,6 +73,7 @@ class Machine:
         test_device: bool = False,
         raw_at: int | None = None,
         reboot: bool = True,
+        translation_cache: bool = False,
     ) -> None:
         self.config = MachineConfig(
             kernel=kernel,
@@ -90,6 +93,7 @@ class Machine:
         #: how often the guest was booted again
         self.reboots = 0
         self._may_reboot = reboot
+        self._translations = TranslationCache() if translation_cache else None
         self._control = Control()
         self._ended = threading.Event()
         self._error: BaseException | None = None
@@ -216,6 +220,8 @@ class Machine:
         board.uart.output = self.console.receive
         self.console.attach(board.uart, board.clock)
         self.keyboard.attach(board.keyboard, board.clock)
+        if self._translations is not None:
+            self._translations.load(board.vcpus[0])
         return board
 
     def _on_shutdown(self, kind: str, value: int = 0) -> None:
@@ -228,6 +234,7 @@ class Machine:
                 self._run_board()
                 outcome = self._control.outcome
                 if outcome is None or outcome.kind is not Kind.RESET or not self._may_reboot:
+                    self._keep_translations()
                     return
                 self._reboot()
         except BaseException as error:
@@ -259,9 +266,14 @@ class Machine:
         except BaseException as error:
             self._fail(error)
 
+    def _keep_translations(self) -> None:
+        if self._translations is not None:
+            self._translations.save(self._board.vcpus[0])
+
     def _reboot(self) -> None:
         logger.info("the guest reset the machine: booting it again")
         self._earlier.add(self._board)
+        self._keep_translations()
         self.reboots += 1
         self._board.close()
         self._board = self._build()

@@ -10,6 +10,7 @@ from cython.cimports.ringfence.core.engine.events import begin, between, land, s
 from cython.cimports.ringfence.core.engine.translate import HOT_SAMPLES
 from cython.cimports.ringfence.core.exits import EXIT_NONE
 from cython.cimports.ringfence.core.host.signals import Signals, block_signals, unblock_signals
+from cython.cimports.ringfence.core.translate.arena import ensure_room
 from cython.cimports.ringfence.core.translate.blocks import translate_block
 from cython.cimports.ringfence.core.translate.callout import export_flags, import_flags, settle_budgets
 from cython.cimports.ringfence.core.translate.links import (
@@ -18,7 +19,9 @@ from cython.cimports.ringfence.core.translate.links import (
     find_translation,
     link_exit,
 )
+from cython.cimports.ringfence.core.translate.replica import replicate_model
 from cython.cimports.ringfence.core.translate.routines import enter_translated, reset_vector
+from cython.cimports.ringfence.core.translate.stored import replicate_stored
 from cython.cimports.ringfence.core.translate.translation import (
     SITE_EXIT,
     ExitP,
@@ -76,6 +79,21 @@ def interpret_block(cpu: CpuP, t: TranslatorP, block: BlockP) -> cython.void:
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
+def make_translation(cpu: CpuP, t: TranslatorP, block: BlockP, rip: uint64_t) -> TranslationP:
+    found: TranslationP = cython.NULL
+    if not block.gpa2:
+        ensure_room(cpu, t)
+        found = replicate_model(cpu, t, block, rip)
+        if found == cython.NULL:
+            found = replicate_stored(cpu, t, block, rip)
+    if found == cython.NULL:
+        found = translate_block(cpu, block, rip, cython.NULL, False)
+    return found
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
 def find_or_translate(cpu: CpuP, t: TranslatorP) -> TranslationP:
     """The translation at RIP, in the jump cache from now on; NULL after blocks were interpreted instead."""
     rip: uint64_t = cpu.a.rip
@@ -89,7 +107,13 @@ def find_or_translate(cpu: CpuP, t: TranslatorP) -> TranslationP:
         block = lookup_block(cpu)
         if block.first[-1].imm >= cpu.heat_limit:
             block.first[-1].imm = cpu.heat_limit
-            found = translate_block(cpu, block, rip, cython.NULL, False)
+            found = make_translation(cpu, t, block, rip)
+        elif block.first[-1].imm == 0 and t.store != cython.NULL and not block.gpa2:
+            # what was worth translating before need not wait
+            ensure_room(cpu, t)
+            found = replicate_stored(cpu, t, block, rip)
+            if found != cython.NULL:
+                block.first[-1].imm = cpu.heat_limit
     if found == cython.NULL:
         counter: InstrP = block.first - 1
         counter.imm += 1

@@ -8,7 +8,6 @@ them by 32-bit immediates.
 import cython
 from cython.cimports.libc.stdint import uint32_t
 from cython.cimports.ringfence.core.host.low_memory import try_map_low
-from cython.cimports.ringfence.core.translate.encode import EmitterP
 from cython.cimports.ringfence.core.translate.links import drop_translation
 from cython.cimports.ringfence.core.translate.translation import (
     REGION_CODE_BYTES,
@@ -81,8 +80,8 @@ def evict(cpu: CpuP, t: TranslatorP, number: uint32_t) -> cython.void:
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-def release(t: TranslatorP, e: EmitterP) -> cython.void:
+def release(t: TranslatorP, end: uint32_t) -> cython.void:
     region = cython.address(t.regions[t.current])
-    used: uint32_t = e.at - e.start - region.code_at
+    used: uint32_t = end - region.code_at
     # the next translation starts on 16 bytes, which the processor fetches best
     region.code_used = (used + 15) & ~cython.cast(uint32_t, 15)

@@ -8,8 +8,8 @@ body:   [is the guest's vector state loaded?]
 """
 
 import cython
-from cython.cimports.libc.stdint import uint32_t, uint64_t
-from cython.cimports.libc.string import memset
+from cython.cimports.libc.stdint import uint16_t, uint32_t, uint64_t
+from cython.cimports.libc.string import memcpy, memset
 from cython.cimports.ringfence.core.memory.map import RegionP, find_region
 from cython.cimports.ringfence.core.translate.arena import ensure_room, release, take
 from cython.cimports.ringfence.core.translate.branch import (
@@ -22,6 +22,7 @@ from cython.cimports.ringfence.core.translate.branch import (
     put_return_near,
 )
 from cython.cimports.ringfence.core.translate.builder import (
+    FIELD_LIMIT,
     FLAGS_BOTH,
     FLAGS_SAVED,
     Builder,
@@ -101,6 +102,7 @@ from cython.cimports.ringfence.core.translate.translation import (
     SITE_INTERPRET,
     SITE_LEAVE,
     SITE_VECTOR,
+    Reloc,
     SiteP,
     Translation,
     TranslationP,
@@ -114,6 +116,7 @@ from cython.cimports.ringfence.core.x86.state import (
     MODE_CODE64,
     MODE_CODE_MASK,
     MODE_STACK32,
+    PAGE_BYTES,
     BlockP,
     CpuP,
 )
@@ -209,6 +212,28 @@ def put_entry(b: BuilderP) -> cython.void:
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
+def gather_code(b: BuilderP, second: RegionP) -> cython.void:
+    """The bytes of the one instruction that lies in two pages."""
+    first: uint32_t = PAGE_BYTES - (b.block.gpa & 0xFFF)
+    # SAFETY: an instruction of at most 15 bytes, of which `first` are on the first page
+    memcpy(b.crossing, b.code, first)
+    memcpy(b.crossing + first, second.host + (b.block.gpa2 - second.gpa), b.block.bytes - first)
+    b.code = b.crossing
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def has_memory(cpu: CpuP, block: BlockP) -> cython.bint:
+    """Whether the block's code lies in RAM or ROM."""
+    if find_region(cpu.memory, block.gpa) == cython.NULL:
+        return False
+    return block.gpa2 == 0 or find_region(cpu.memory, block.gpa2) != cython.NULL
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
 def start(b: BuilderP, cpu: CpuP, block: BlockP, rip: uint64_t) -> cython.void:
     k: cython.int
     level: cython.int
@@ -219,6 +244,7 @@ def start(b: BuilderP, cpu: CpuP, block: BlockP, rip: uint64_t) -> cython.void:
     out.offsets = cython.cast(cython.pointer(uint32_t), take(b.t, block.count * cython.sizeof(uint32_t)))
     b.out = out
     out.gpa = block.gpa
+    out.gpa2 = block.gpa2
     out.rip = rip
     out.context = context_of(cpu)
     out.bytes = block.bytes
@@ -227,10 +253,13 @@ def start(b: BuilderP, cpu: CpuP, block: BlockP, rip: uint64_t) -> cython.void:
     out.high = out.low + block.bytes
     out.is_valid = 1
     out.is_linkable = 1
+    out.is_movable = block.gpa2 == 0
     out.region = b.t.current
     b.count = block.count
     # SAFETY: translate_block() has seen that the block's code is in this region
     b.code = region.host + (block.gpa - region.gpa)
+    if block.gpa2:
+        gather_code(b, find_region(cpu.memory, block.gpa2))
     b.is_64 = (cpu.mode & MODE_CODE_MASK) == MODE_CODE64
     b.is_stack32 = cpu.mode & MODE_STACK32 != 0
     for k in range(block.count):
@@ -249,13 +278,32 @@ def start(b: BuilderP, cpu: CpuP, block: BlockP, rip: uint64_t) -> cython.void:
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
+def keep_relocations(b: BuilderP) -> cython.void:
+    """What a copy has to change, behind the translation's other records."""
+    out: TranslationP = b.out
+    start: uint64_t = cython.cast(uint64_t, out)
+    out.records_bytes = cython.cast(uint64_t, take(b.t, 0)) - start
+    out.field_count = b.e.field_count
+    out.reloc_count = b.reloc_count
+    out.fields = cython.cast(cython.pointer(uint16_t), take(b.t, out.field_count * cython.sizeof(uint16_t)))
+    out.relocs = cython.cast(cython.pointer(Reloc), take(b.t, out.reloc_count * cython.sizeof(Reloc)))
+    memcpy(out.fields, b.fields, out.field_count * cython.sizeof(uint16_t))
+    memcpy(out.relocs, b.relocs, out.reloc_count * cython.sizeof(Reloc))
+    out.data_bytes = cython.cast(uint64_t, take(b.t, 0)) - start
+    if b.e.field_count == FIELD_LIMIT:
+        out.is_movable = 0
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
 def translate_block(
     cpu: CpuP, block: BlockP, rip: uint64_t, primary: TranslationP, is_hot: cython.bint
 ) -> TranslationP:
     b = cython.declare(Builder)
     t = translator_of(cpu)
     low: LoweringP
-    if block.gpa2 or find_region(cpu.memory, block.gpa) == cython.NULL or not ensure_room(cpu, t):
+    if not has_memory(cpu, block) or not ensure_room(cpu, t):
         return cython.NULL
     if primary != cython.NULL and not primary.is_valid:
         # making room has evicted it
@@ -266,11 +314,17 @@ def translate_block(
     b.stub_count = 0
     b.failed = 0
     b.is_hot = is_hot
-    b.has_windows = primary == cython.NULL
+    # a twin is made from a block within one page
+    b.has_windows = primary == cython.NULL and block.gpa2 == 0
     b.flags = FLAGS_SAVED
     b.e.start = t.code.writable
     b.e.is_evex = 0
     b.e.at = t.code.writable + t.regions[t.current].code_at + t.regions[t.current].code_used
+    b.e.begin = b.e.at
+    b.e.fields = b.fields
+    b.e.field_count = 0
+    b.e.field_limit = FIELD_LIMIT
+    b.reloc_count = 0
     b.tlb_read = cpu.tlb_read
     b.tlb_write = cpu.tlb_write
     start(cython.address(b), cpu, block, rip)
@@ -299,7 +353,8 @@ def translate_block(
     if b.failed:
         return cython.NULL
     b.out.end = position(cython.address(b.e))
-    release(t, cython.address(b.e))
+    keep_relocations(cython.address(b))
+    release(t, b.out.end)
     insert_translation(cpu, t, b.out)
     if primary != cython.NULL:
         primary.twin = b.out

@@ -5,7 +5,7 @@ one looks its target up in the jump cache, whose tags change with the mode and t
 """
 
 import cython
-from cython.cimports.libc.stdint import int64_t, uint8_t, uint64_t
+from cython.cimports.libc.stdint import uint8_t, uint64_t
 from cython.cimports.ringfence.core.translate.builder import (
     FLAGS_IN_HOST,
     FLAGS_SAVED,
@@ -34,6 +34,7 @@ from cython.cimports.ringfence.core.translate.encode import (
 from cython.cimports.ringfence.core.translate.flags_state import restore_flags, save_flags
 from cython.cimports.ringfence.core.translate.lowering import LoweringP
 from cython.cimports.ringfence.core.translate.probe import can_probe, put_probe, put_probe_at
+from cython.cimports.ringfence.core.translate.relocation import is_low_or_high
 from cython.cimports.ringfence.core.translate.sites import (
     later_exit,
     later_leave,
@@ -41,9 +42,10 @@ from cython.cimports.ringfence.core.translate.sites import (
     new_site,
     put_charge,
     put_exit,
+    put_host_of_jump,
     put_jump_to_host,
 )
-from cython.cimports.ringfence.core.translate.stack import can_stack, put_adjust_stack, put_push_immediate
+from cython.cimports.ringfence.core.translate.stack import can_stack, put_adjust_stack, put_push_address
 from cython.cimports.ringfence.core.translate.translation import SITE_INDIRECT, SiteP
 from cython.cimports.ringfence.core.x86.decode import entry_info
 from cython.cimports.ringfence.core.x86.state import HOST_JUMP_BITS, HOST_JUMPS, INSTR_MEMORY, RSP
@@ -70,7 +72,10 @@ def target_of(b: BuilderP) -> uint64_t:
 @cython.exceptval(check=False)
 def is_reachable(b: BuilderP, target: uint64_t) -> cython.bint:
     """Whether a branch there can't fault; 32-bit code is translated only in flat segments."""
-    return not b.is_64 or cython.cast(uint64_t, (cython.cast(int64_t, target) >> 47) + 1) <= 1
+    if b.is_64 and not is_low_or_high(target):
+        b.out.is_movable = 0
+        return False
+    return True
 
 
 @cython.cfunc
@@ -133,7 +138,7 @@ def put_direct_jump(b: BuilderP) -> cython.bint:
 @cython.exceptval(check=False)
 def put_call(b: BuilderP) -> cython.bint:
     target: uint64_t = target_of(b)
-    if not is_plain(b) or not is_reachable(b, target) or not put_push_immediate(b, rip_after(b)):
+    if not is_plain(b) or not is_reachable(b, target) or not put_push_address(b, rip_after(b)):
         return False
     put_leave_for(b, target)
     return True
@@ -167,7 +172,8 @@ def put_indirect(b: BuilderP, undo: cython.int) -> cython.void:
     tag.index = host.index = b.s1
     put_op(e, FORM_W, 0x3B, b.s0, cython.address(tag))
     later_leave(b, put_forward_branch(e, CC_NE), site)
-    put_jump_to_host(b, cython.address(host))
+    put_host_of_jump(b, cython.address(host))
+    put_jump_to_host(b)
 
 
 @cython.cfunc
@@ -230,7 +236,7 @@ def put_call_operand(b: BuilderP) -> cython.bint:
     put_target_operand(b)
     b.flags = FLAGS_SAVED
     put_store(cython.address(b.e), b.s0, cython.address(b.cpu.spare[0]))
-    put_push_immediate(b, rip_after(b))
+    put_push_address(b, rip_after(b))
     put_load(cython.address(b.e), b.s0, cython.address(b.cpu.spare[0]))
     put_indirect(b, -8 if b.is_64 else -4)
     return True

@@ -1,11 +1,13 @@
 # A translation in the making.
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from ringfence.core.translate.encode cimport Emitter, Operand, put_load, put_store
-from ringfence.core.translate.translation cimport Exit, Site, Translation, Translator
+from ringfence.core.translate.translation cimport Exit, Reloc, Site, Translation, Translator
 from ringfence.core.x86.state cimport BLOCK_LIMIT, Block, Cpu, Instr, TlbEntry
 
 cdef enum:
     STUB_LIMIT = 256
+    FIELD_LIMIT = 4096          # addresses of the context and of records
+    RELOC_LIMIT = 1024
     HOLDER_LIMIT = 4            # TLB entries that a loop holds in registers
 
 cdef enum FlagState:
@@ -58,6 +60,7 @@ cdef struct Builder:
     Translation* out
     Block* block
     const uint8_t* code         # the block's guest bytes
+    uint8_t crossing[16]        # ... gathered, where they lie in two pages
     Instr* i                    # the instruction being translated
     int index                   # its number
     int count                   # instructions in the translation
@@ -82,6 +85,9 @@ cdef struct Builder:
     uint8_t live_out[34]
     uint8_t live_taken[34]      # ... at the target of a branch
     Stub stubs[256]
+    uint16_t fields[4096]
+    Reloc relocs[1024]
+    int reloc_count
 
 ctypedef Builder* BuilderP
 ctypedef Window* WindowP

@@ -5,6 +5,7 @@ register. A memory operand is replaced by what the probe found.
 """
 
 import cython
+from cython.cimports.libc.stdint import int64_t, uint64_t
 from cython.cimports.ringfence.core.translate.builder import (
     FLAGS_IN_HOST,
     BuilderP,
@@ -13,10 +14,10 @@ from cython.cimports.ringfence.core.translate.builder import (
     is_in_memory,
 )
 from cython.cimports.ringfence.core.translate.encode import (
-    CONTEXT,
     FORM_NO_REX,
     FORM_REX,
     FORM_W,
+    NO_BASE,
     NO_REG,
     EmitterP,
     Operand,
@@ -50,6 +51,12 @@ from cython.cimports.ringfence.core.translate.operand import (
     store_in_place,
 )
 from cython.cimports.ringfence.core.translate.probe import can_probe, put_probe, put_probe_offset
+from cython.cimports.ringfence.core.translate.relocation import (
+    RELOC_ADDRESS,
+    WIDTH_LOW,
+    note_reloc,
+    put_moving_constant,
+)
 from cython.cimports.ringfence.core.x86.decode import entry_info
 from cython.cimports.ringfence.core.x86.decode_table import EntryInfoP
 from cython.cimports.ringfence.core.x86.state import (
@@ -209,20 +216,24 @@ def put_lea_copy(b: BuilderP) -> cython.bint:
     base: cython.int = NO_REG if i.base == ZERO else cython.cast(cython.int, i.base)
     index: cython.int = NO_REG if i.index == ZERO else cython.cast(cython.int, i.index)
     form: cython.int = 0
+    v: uint64_t
     if i.width == 1 or i.asize == 2 or (i.base == BLOCK_RIP and i.asize != 8):
         return False
     if i.width == 3 and i.asize == 8:
         form = FORM_W
     if i.base == BLOCK_RIP:
-        put_constant(
-            e, to, b.out.rip + i.disp if i.width == 3 else cython.cast(cython.uint, b.out.rip + i.disp)
-        )
+        v = b.out.rip + cython.cast(uint64_t, cython.cast(int64_t, i.disp))
+        if i.width == 3:
+            put_moving_constant(b, to, RELOC_ADDRESS, v)
+        else:
+            put_constant(e, to, cython.cast(cython.uint, v))
+            note_reloc(b, RELOC_ADDRESS, WIDTH_LOW, v)
     else:
         if base != NO_REG:
             base = fetch_register(b, base, b.s0)
         if index != NO_REG:
             index = fetch_register(b, index, b.s1)
-        put_lea(e, form, to, CONTEXT if base == NO_REG else base, index, i.scale, i.disp)
+        put_lea(e, form, to, NO_BASE if base == NO_REG else base, index, i.scale, i.disp)
     if is_in_memory(b, i.reg):
         put_store(e, b.s0, guest_register(b, i.reg))
     return True

@@ -8,12 +8,17 @@ cdef struct Emitter:
     uint8_t* at                 # where the next byte goes
     uint8_t* start              # the code cache's first byte in the same mapping
     int is_evex                 # no 8-bit displacements: EVEX would scale them
+    uint8_t* begin              # of the translation
+    uint16_t* fields            # where its code names the context or its records: offsets of 32-bit addresses
+    int field_count
+    int field_limit             # 0: nobody wants to know
 
 ctypedef Emitter* EmitterP
 
 cdef enum:
     NO_REG = -1
     CONTEXT = -2                # base of an operand at an absolute address below 2 GiB
+    NO_BASE = -3                # the displacement is the guest's
 
 # A ModRM operand: a register, or memory at base + index << scale + disp.
 cdef struct Operand:
@@ -91,18 +96,26 @@ cdef inline Operand absolute(void* address) noexcept nogil:
     """Something in the vCPU's context, which lies below 2 GiB."""
     return memory_operand(CONTEXT, NO_REG, 0, <int64_t><uint64_t>address)
 
+cdef inline void note_field(Emitter* e) noexcept nogil:
+    """The last four bytes are an address in the context or in the translation's records."""
+    if e.field_count < e.field_limit:
+        e.fields[e.field_count] = <uint16_t>(e.at - 4 - e.begin)
+        e.field_count += 1
+
 cdef inline void put_modrm(Emitter* e, int reg, Operand* rm) noexcept nogil:
     cdef int field = (reg & 7) << 3
     cdef int sib
     if not rm.is_memory:
         put8(e, 0xC0 | field | (rm.reg & 7))
         return
-    if rm.base == CONTEXT:
+    if rm.base <= CONTEXT:
         # no base; with an index the displacement is 32 bits too
         sib = 0x25 if rm.index == NO_REG else (rm.scale << 6) | ((rm.index & 7) << 3) | 5
         put8(e, field | 4)
         put8(e, sib)
         put32(e, rm.disp)
+        if rm.base == CONTEXT:
+            note_field(e)
         return
     if rm.index == NO_REG and (rm.base & 7) != 4:
         if rm.disp == 0 and (rm.base & 7) != 5:

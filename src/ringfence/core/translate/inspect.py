@@ -16,9 +16,11 @@ from cython.cimports.ringfence.core.translate.translation import (
     TRANSLATION_BUCKETS,
     ExitP,
     SiteP,
-    SlotRecord,
     TranslationP,
     TranslatorP,
+    end_of_records,
+    first_record,
+    record_bytes,
     translator_of,
 )
 from cython.cimports.ringfence.core.x86.state import (
@@ -177,21 +179,15 @@ def site_of(owner: TranslationP, site: SiteP) -> object:
 
 
 @cython.cfunc
-def records_of(owner: TranslationP, end: uint64_t) -> tuple:
-    """(sites, exits) of a translation: they follow it, up to the next one's record or ``end``."""
+def records_of(owner: TranslationP) -> tuple:
+    """(sites, exits) of a translation."""
     sites: list = []
     exits: list = []
-    at: uint64_t = cython.cast(uint64_t, owner.offsets) + ((owner.count * cython.sizeof(uint32_t) + 15) & ~15)
+    at: uint64_t = first_record(owner)
     site: SiteP
     exit: ExitP
-    size: uint64_t
-    while at < end:
+    while at < end_of_records(owner):
         site = cython.cast(SiteP, at)
-        if site.owner != owner or site.kind > SLOT_RECORD:
-            break
-        if site.kind == SLOT_RECORD:
-            at += (cython.sizeof(SlotRecord) + 15) & ~cython.cast(uint64_t, 15)
-            continue
         if site.kind == SITE_EXIT:
             exit = cython.cast(ExitP, at)
             target = 0 if exit.target == cython.NULL else exit.target.entry
@@ -200,19 +196,16 @@ def records_of(owner: TranslationP, end: uint64_t) -> tuple:
                     at, exit.rip, exit.charge, exit.field, exit.stub, exit.convert, exit.convert_field, target
                 )
             )  # fmt: skip
-            size = cython.sizeof(exit[0])
-        else:
+        elif site.kind != SLOT_RECORD:
             sites.append(site_of(owner, site))
-            size = cython.sizeof(site[0])
-        at += (size + 15) & ~cython.cast(uint64_t, 15)
+        at += record_bytes(site.kind)
     return tuple(sites), tuple(exits)
 
 
 @cython.cfunc
 def block_of(cpu: CpuP, t: TranslatorP, found: TranslationP) -> object:
-    region = cython.address(t.regions[found.region])
     host: cython.pointer(uint8_t) = t.code.executable + found.entry
-    sites, exits = records_of(found, cython.cast(uint64_t, region.data) + region.data_used)
+    sites, exits = records_of(found)
     guest: bytes = guest_bytes(cpu, found.gpa, found.bytes)
     if found.gpa2:
         guest += guest_bytes(cpu, found.gpa2, found.bytes - len(guest))

@@ -10,6 +10,7 @@ from cython.cimports.libc.stdint import int32_t, uint32_t, uint64_t
 from cython.cimports.ringfence.core.translate.links import context_of
 from cython.cimports.ringfence.core.translate.translation import (
     CANONICAL,
+    MODELS,
     PAGE_LISTS,
     TRANSLATION_BUCKETS,
     ExitP,
@@ -17,7 +18,8 @@ from cython.cimports.ringfence.core.translate.translation import (
     TranslatorP,
     translator_of,
 )
-from cython.cimports.ringfence.core.x86.state import CpuP
+from cython.cimports.ringfence.core.x86.access import fetch_gpa
+from cython.cimports.ringfence.core.x86.state import PAGE_BYTES, CpuP
 from cython.cimports.ringfence.core.x86.tlb import new_generation
 
 
@@ -30,12 +32,32 @@ def bucket(gpa: uint64_t, rip: uint64_t, context: uint32_t) -> uint32_t:
 
 
 @cython.cfunc
+@cython.inline
+@cython.nogil
+@cython.exceptval(check=False)
+def model(gpa: uint64_t, context: uint32_t) -> uint32_t:
+    return (gpa ^ (gpa >> 14) ^ context * 977) & (MODELS - 1)
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def model_of(cpu: CpuP, t: TranslatorP, gpa: uint64_t) -> TranslationP:
+    return t.models[model(gpa, context_of(cpu))]
+
+
+@cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
 def find_translation(cpu: CpuP, t: TranslatorP, gpa: uint64_t, rip: uint64_t) -> TranslationP:
     context: uint32_t = context_of(cpu)
     found: TranslationP = t.buckets[bucket(gpa, rip, context)]
-    while found != cython.NULL and (found.gpa != gpa or found.rip != rip or found.context != context):
+    while found != cython.NULL and (
+        found.gpa != gpa
+        or found.rip != rip
+        or found.context != context
+        or (found.gpa2 != 0 and found.gpa2 != fetch_gpa(cpu, (rip | 0xFFF) + 1))
+    ):
         found = found.hash_next
     return found
 
@@ -48,9 +70,17 @@ def insert_translation(cpu: CpuP, t: TranslatorP, translation: TranslationP) -> 
     if not translation.is_twin:
         translation.hash_next = t.buckets[at]
         t.buckets[at] = translation
+        t.models[model(translation.gpa, translation.context)] = translation
     at = (translation.gpa >> 12) & (PAGE_LISTS - 1)
+    translation.page_previous = cython.NULL
     translation.page_next = t.pages[at]
+    if translation.page_next != cython.NULL:
+        translation.page_next.page_previous = translation
     t.pages[at] = translation
+    if translation.gpa2:
+        at = (translation.gpa2 >> 12) & (PAGE_LISTS - 1)
+        translation.page2_next = t.second_pages[at]
+        t.second_pages[at] = translation
     translation.region_next = t.regions[translation.region].first
     t.regions[translation.region].first = translation
 
@@ -126,10 +156,20 @@ def drop_translation(cpu: CpuP, t: TranslatorP, translation: TranslationP) -> cy
         while link[0] != translation:
             link = cython.address(link[0].hash_next)
         link[0] = translation.hash_next
-    link = cython.address(t.pages[(translation.gpa >> 12) & (PAGE_LISTS - 1)])
-    while link[0] != translation:
-        link = cython.address(link[0].page_next)
-    link[0] = translation.page_next
+        link = cython.address(t.models[model(translation.gpa, translation.context)])
+        if link[0] == translation:
+            link[0] = cython.NULL
+    if translation.page_next != cython.NULL:
+        translation.page_next.page_previous = translation.page_previous
+    if translation.page_previous != cython.NULL:
+        translation.page_previous.page_next = translation.page_next
+    else:
+        t.pages[(translation.gpa >> 12) & (PAGE_LISTS - 1)] = translation.page_next
+    if translation.gpa2:
+        link = cython.address(t.second_pages[(translation.gpa2 >> 12) & (PAGE_LISTS - 1)])
+        while link[0] != translation:
+            link = cython.address(link[0].page2_next)
+        link[0] = translation.page2_next
 
 
 @cython.cfunc
@@ -148,6 +188,16 @@ def translated_written(cpu: CpuP, gpa: uint64_t, size: uint64_t) -> cython.bint:
         following = translation.page_next
         if translation.gpa >> 12 == gpa >> 12:
             if size and translation.low < offset + size and offset < translation.high:
+                drop_translation(cpu, t, translation)
+                t.count.invalidated += 1
+            else:
+                remains = True
+        translation = following
+    translation = t.second_pages[(gpa >> 12) & (PAGE_LISTS - 1)]
+    while translation != cython.NULL:
+        following = translation.page2_next
+        if translation.gpa2 >> 12 == gpa >> 12:
+            if size and offset < translation.high - PAGE_BYTES:
                 drop_translation(cpu, t, translation)
                 t.count.invalidated += 1
             else:

@@ -28,8 +28,8 @@ from cython.cimports.ringfence.core.translate.builder import (
 from cython.cimports.ringfence.core.translate.encode import (
     CC_A,
     CC_NE,
-    CONTEXT,
     FORM_W,
+    NO_BASE,
     NO_REG,
     EmitterP,
     Operand,
@@ -41,12 +41,22 @@ from cython.cimports.ringfence.core.translate.encode import (
     put_constant,
     put_forward_branch,
     put_lea,
-    put_load,
     put_move,
     put_op,
     put_rr,
 )
 from cython.cimports.ringfence.core.translate.flags_state import save_flags
+from cython.cimports.ringfence.core.translate.relocation import (
+    RELOC_ADDRESS,
+    RELOC_PAGE,
+    RELOC_READ_TAG,
+    RELOC_WRITE_TAG,
+    WIDTH_LOW,
+    WIDTH_SIGNED,
+    note_reloc,
+    put_moving_constant,
+    value_of,
+)
 from cython.cimports.ringfence.core.translate.sites import later_site, new_site
 from cython.cimports.ringfence.core.translate.slots import put_slot_lookup
 from cython.cimports.ringfence.core.translate.translation import (
@@ -104,20 +114,32 @@ def put_probe_constant(
 ) -> Operand:
     """The entry is known: compare its tag with the page. ``base`` is the call-out's."""
     e: EmitterP = cython.address(b.e)
-    array: cython.pointer(TlbEntry) = b.tlb_write if is_write else b.tlb_read
-    entry: cython.pointer(TlbEntry) = array + ((la >> 12) & (TLB_ENTRIES - 1))
+    kind: cython.int = RELOC_WRITE_TAG if is_write else RELOC_READ_TAG
     page: uint64_t = la & ~cython.cast(uint64_t, 0xFFF)
-    tag: Operand = absolute(cython.address(entry.tag))
+    tag: Operand = absolute(cython.cast(cython.p_void, value_of(b.cpu, kind, la)))
+    host_page: Operand = absolute(cython.cast(cython.p_void, value_of(b.cpu, kind + 1, la)))
+    moves: cython.bint = b.i.base == BLOCK_RIP and base == OPERAND_ADDRESS
     site: SiteP = memory_site(b, size, is_write)
     site.base = base
     if is_int32(cython.cast(int64_t, page)):
         put_op(e, FORM_W, 0x81, 7, cython.address(tag))
+        if moves:
+            note_reloc(b, kind, WIDTH_LOW, la)
         put32(e, cython.cast(int64_t, page))
+        if moves:
+            note_reloc(b, RELOC_PAGE, WIDTH_SIGNED, la)
     else:
-        put_constant(e, b.s0, page)
+        if moves:
+            put_moving_constant(b, b.s0, RELOC_PAGE, la)
+        else:
+            put_constant(e, b.s0, page)
         put_op(e, FORM_W, 0x39, b.s0, cython.address(tag))
+        if moves:
+            note_reloc(b, kind, WIDTH_LOW, la)
     later_site(b, put_forward_branch(e, CC_NE), site)
-    put_load(e, b.s1, cython.address(entry.host_page))
+    put_op(e, FORM_W, 0x8B, b.s1, cython.address(host_page))
+    if moves:
+        note_reloc(b, kind + 1, WIDTH_LOW, la)
     b.is_s1_used = 1
     return memory_operand(b.s1, NO_REG, 0, la & 0xFFF)
 
@@ -136,7 +158,7 @@ def put_address(b: BuilderP) -> cython.void:
     segment: Operand
     if i.base == BLOCK_RIP:
         # only with a segment base or an address of 32 bits
-        put_constant(e, b.s0, b.out.rip + cython.cast(uint64_t, disp))
+        put_moving_constant(b, b.s0, RELOC_ADDRESS, b.out.rip + cython.cast(uint64_t, disp))
         base = b.s0
         disp = 0
     elif base != NO_REG:
@@ -144,7 +166,7 @@ def put_address(b: BuilderP) -> cython.void:
     if index != NO_REG:
         index = fetch_register(b, index, b.s1)
     if base == NO_REG:
-        base = CONTEXT
+        base = NO_BASE
     put_lea(e, form, b.s0, base, index, i.scale, disp)
     if i.ea_form == EA_BASE64:
         segment = absolute(cython.address(b.cpu.a.seg[i.seg].base))
@@ -241,7 +263,7 @@ def put_access(b: BuilderP, access: AccessP, base: cython.int) -> Operand:
         site.low = cython.cast(cython.int, low - access.disp)
         site.span = size
     put_lea(
-        e, FORM_W, b.s0, CONTEXT if access.base == NO_REG else access.base, access.index, access.scale, low
+        e, FORM_W, b.s0, NO_BASE if access.base == NO_REG else access.base, access.index, access.scale, low
     )
     if b.is_hot and not is_slotless(b.t, b.out.gpa + b.i.offset)[0]:
         put_slot_lookup(b, access, low, size, NO_REG if window == cython.NULL else window.holder, site)
@@ -289,6 +311,7 @@ def put_probe(b: BuilderP, size: cython.int, is_write: cython.int, alignment: cy
             la += b.out.rip
         if i.ea_form == EA_FLAT32:
             la = cython.cast(uint32_t, la)
+            b.out.is_movable = 0
         if (la & 0xFFF) + size <= PAGE_BYTES and (not alignment or la & (alignment - 1) == 0):
             return put_probe_constant(b, la, size, is_write, OPERAND_ADDRESS)
     site = memory_site(b, size, is_write)

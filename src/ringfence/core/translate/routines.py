@@ -141,6 +141,9 @@ def put_return(e: EmitterP) -> cython.void:
 @cython.exceptval(check=False)
 def open_emitter(t: TranslatorP, e: EmitterP) -> cython.void:
     e.start = t.code.writable
+    e.is_evex = 0
+    e.field_count = 0
+    e.field_limit = 0
     # SAFETY: the routines of a map are shorter than ROUTINE_BYTES / 256
     e.at = e.start + t.routine_used
 

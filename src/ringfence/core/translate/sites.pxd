@@ -16,8 +16,9 @@ cdef void later_leave(Builder* b, uint8_t* field, Site* site) noexcept nogil
 # Call out here and now; the flags that are live must have been put by.
 cdef void put_callout(Builder* b, Site* site) noexcept nogil
 cdef void put_exit(Builder* b, Exit* exit) noexcept nogil
-# To the translation whose canonical entry is at `host`.
-cdef void put_jump_to_host(Builder* b, Operand* host) noexcept nogil
+# To the translation whose canonical entry is at `host`: one after the other.
+cdef void put_host_of_jump(Builder* b, Operand* host) noexcept nogil
+cdef void put_jump_to_host(Builder* b) noexcept nogil
 cdef void put_charge(Builder* b, int charge) noexcept nogil
 # The instruction whose call-outs are the stubs from `first_stub` on is done here.
 cdef void set_resume(Builder* b, int first_stub) noexcept nogil

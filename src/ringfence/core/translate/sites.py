@@ -14,10 +14,10 @@ from cython.cimports.ringfence.core.translate.encode import (
     OperandP,
     absolute,
     join,
+    note_field,
     position,
     put8,
     put32,
-    put_constant,
     put_forward_branch,
     put_jump,
     put_op,
@@ -25,6 +25,18 @@ from cython.cimports.ringfence.core.translate.encode import (
 )
 from cython.cimports.ringfence.core.translate.flags_state import save_flags
 from cython.cimports.ringfence.core.translate.register_map import put_to_canonical
+from cython.cimports.ringfence.core.translate.relocation import (
+    RELOC_CALLOUT,
+    RELOC_JUMP_HOST,
+    RELOC_JUMP_TAG,
+    RELOC_LEAVE,
+    RELOC_TAG,
+    WIDTH_LOW,
+    note_reloc,
+    note_routine,
+    put_moving_constant,
+    value_of,
+)
 from cython.cimports.ringfence.core.translate.slots import put_slot_stub
 from cython.cimports.ringfence.core.translate.translation import (
     CANONICAL,
@@ -37,7 +49,7 @@ from cython.cimports.ringfence.core.translate.translation import (
 )
 from cython.cimports.ringfence.core.x86.decode import entry_info
 from cython.cimports.ringfence.core.x86.decode_table import ATTRIBUTE_END
-from cython.cimports.ringfence.core.x86.state import INSTR_BYTES, HostJump, host_jump_of
+from cython.cimports.ringfence.core.x86.state import INSTR_BYTES, LONGEST_INSTRUCTION, PAGE_BYTES
 
 
 @cython.cfunc
@@ -61,12 +73,14 @@ def new_site(b: BuilderP, kind: cython.int) -> SiteP:
 def new_exit(b: BuilderP, rip: uint64_t, charge: cython.int) -> ExitP:
     """A direct branch to ``rip`` after ``charge`` instructions."""
     exit: ExitP = cython.cast(ExitP, take(b.t, cython.sizeof(Exit)))
+    # an instruction that may go on in the next page depends on that one's mapping too
+    is_within: cython.bint = rip & 0xFFF <= PAGE_BYTES - LONGEST_INSTRUCTION
     memset(exit, 0, cython.sizeof(Exit))
     exit.kind = SITE_EXIT
     exit.owner = b.out
     exit.charge = charge
     exit.rip = rip
-    exit.is_local = (rip ^ b.out.rip) >> 12 == 0 and b.out.is_linkable
+    exit.is_local = (rip ^ b.out.rip) >> 12 == 0 and is_within and b.out.is_linkable
     exit.sibling = b.out.exits
     b.out.exits = exit
     return exit
@@ -125,6 +139,7 @@ def put_site_address(b: BuilderP, record: cython.p_void) -> cython.void:
     site: Operand = absolute(cython.address(b.cpu.site))
     put_op(cython.address(b.e), FORM_W, 0xC7, 0, cython.address(site))
     put32(cython.address(b.e), cython.cast(int64_t, cython.cast(uint64_t, record)))
+    note_field(cython.address(b.e))
 
 
 @cython.cfunc
@@ -133,6 +148,7 @@ def put_site_address(b: BuilderP, record: cython.p_void) -> cython.void:
 def put_callout(b: BuilderP, site: SiteP) -> cython.void:
     put_site_address(b, site)
     put_jump(cython.address(b.e), b.t.callout[b.out.map])
+    note_routine(b, RELOC_CALLOUT)
     site.resume = position(cython.address(b.e))
 
 
@@ -175,6 +191,7 @@ def put_exit(b: BuilderP, exit: ExitP) -> cython.void:
         join(e, miss)
     put_site_address(b, exit)
     put_jump(e, b.t.leave[b.out.map])
+    note_routine(b, RELOC_LEAVE)
     if b.out.map != CANONICAL and exit.is_local:
         exit.convert = position(e)
         put_to_canonical(b)
@@ -189,33 +206,42 @@ def put_exit(b: BuilderP, exit: ExitP) -> cython.void:
 def put_jump_by_cache(b: BuilderP, rip: uint64_t) -> cython.pointer(uint8_t):
     """To a constant address, if the jump cache knows it; the branch for when it does not."""
     e: EmitterP = cython.address(b.e)
-    slot: cython.pointer(HostJump) = cython.address(b.cpu.host_jumps[host_jump_of(rip)])
     key: Operand = absolute(cython.address(b.cpu.jump_key))
-    tag: Operand = absolute(cython.address(slot.tag))
-    host: Operand = absolute(cython.address(slot.host))
+    tag: Operand = absolute(cython.cast(cython.p_void, value_of(b.cpu, RELOC_JUMP_TAG, rip)))
+    host: Operand = absolute(cython.cast(cython.p_void, value_of(b.cpu, RELOC_JUMP_HOST, rip)))
     miss: cython.pointer(uint8_t)
-    put_constant(e, b.s0, rip << 16)
+    put_moving_constant(b, b.s0, RELOC_TAG, rip)
     put_op(e, FORM_W, 0x33, b.s0, cython.address(key))
     put_op(e, FORM_W, 0x3B, b.s0, cython.address(tag))
+    note_reloc(b, RELOC_JUMP_TAG, WIDTH_LOW, rip)
     miss = put_forward_branch(e, CC_NE)
-    put_jump_to_host(b, cython.address(host))
+    put_host_of_jump(b, cython.address(host))
+    note_reloc(b, RELOC_JUMP_HOST, WIDTH_LOW, rip)
+    put_jump_to_host(b)
     return miss
 
 
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-def put_jump_to_host(b: BuilderP, host: OperandP) -> cython.void:
-    """To the translation whose canonical entry ``host`` holds."""
-    e: EmitterP = cython.address(b.e)
-    go: Operand = absolute(cython.address(b.cpu.jump_target))
+def put_host_of_jump(b: BuilderP, host: OperandP) -> cython.void:
+    """To the translation whose canonical entry ``host`` holds, or s1 = that."""
     if b.out.map == CANONICAL:
-        put_op(e, 0, 0xFF, 4, host)
-        return
-    put_op(e, FORM_W, 0x8B, b.s1, host)
-    put_store(e, b.s1, cython.address(b.cpu.jump_target))
-    put_to_canonical(b)
-    put_op(e, 0, 0xFF, 4, cython.address(go))
+        put_op(cython.address(b.e), 0, 0xFF, 4, host)
+    else:
+        put_op(cython.address(b.e), FORM_W, 0x8B, b.s1, host)
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def put_jump_to_host(b: BuilderP) -> cython.void:
+    """The way there from another register map, after put_host_of_jump()."""
+    go: Operand = absolute(cython.address(b.cpu.jump_target))
+    if b.out.map != CANONICAL:
+        put_store(cython.address(b.e), b.s1, cython.address(b.cpu.jump_target))
+        put_to_canonical(b)
+        put_op(cython.address(b.e), 0, 0xFF, 4, cython.address(go))
 
 
 @cython.cfunc
@@ -251,4 +277,5 @@ def put_stubs(b: BuilderP) -> cython.void:
         else:
             put_site_address(b, stub.site)
             put_jump(e, b.t.leave[b.out.map] if stub.leaves else b.t.callout[b.out.map])
+            note_routine(b, RELOC_LEAVE if stub.leaves else RELOC_CALLOUT)
         k += 1

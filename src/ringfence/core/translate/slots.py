@@ -21,14 +21,15 @@ from cython.cimports.ringfence.core.translate.encode import (
     CC_AE,
     CC_NE,
     CC_S,
-    CONTEXT,
     FORM_W,
+    NO_BASE,
     NO_REG,
     EmitterP,
     Operand,
     absolute,
     join,
     join_short,
+    note_field,
     position,
     put8,
     put32,
@@ -128,6 +129,7 @@ def put_listing(b: BuilderP, site: SiteP, asks: SiteP) -> cython.void:
     place.scale = 2
     put_op(e, 0, 0xC7, 0, cython.address(place))
     put32(e, cython.cast(int64_t, cython.cast(uint64_t, cython.address(site.slot.slot))))
+    note_field(e)
     put_lea(e, 0, b.s0, b.s0, NO_REG, 0, 1)
     put_op(e, 0, 0x89, b.s0, cython.address(count))
     put_store_imm32(e, cython.address(site.slot.slot.is_listed), 1)
@@ -144,7 +146,7 @@ def put_slot_stub(b: BuilderP, given: StubP) -> cython.void:
     site: SiteP = stub.site
     asks: SiteP
     credit: Operand = absolute(cython.address(site.slot.slot.credit))
-    base: cython.int = CONTEXT if stub.access.base == NO_REG else stub.access.base
+    base: cython.int = NO_BASE if stub.access.base == NO_REG else stub.access.base
     is_write: cython.int = stub.access.is_write
     b.i = cython.address(b.block.first[site.index])
     b.index = site.index

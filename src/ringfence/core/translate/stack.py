@@ -20,6 +20,13 @@ from cython.cimports.ringfence.core.translate.encode import (
     put_store,
 )
 from cython.cimports.ringfence.core.translate.probe import can_probe, put_probe, put_probe_at
+from cython.cimports.ringfence.core.translate.relocation import (
+    RELOC_ADDRESS,
+    WIDTH_LOW,
+    WIDTH_SIGNED,
+    note_reloc,
+    put_moving_constant,
+)
 from cython.cimports.ringfence.core.x86.state import INSTR_MEMORY, MODE_FLAT, RBP, RSP, InstrP
 
 
@@ -62,6 +69,28 @@ def put_push_register(b: BuilderP, reg: cython.int) -> cython.bint:
         put_load(e, b.s0, guest_register(b, reg))
         reg = b.s0
     put_op(e, form_of_width(b.i.width), 0x89, reg, cython.address(slot))
+    put_adjust_stack(b, RSP, -size)
+    return True
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def put_push_address(b: BuilderP, rip: uint64_t) -> cython.bint:
+    """A return address: another for the same code elsewhere."""
+    e: EmitterP = cython.address(b.e)
+    slot: Operand
+    size: cython.int = 8 if b.is_64 else 4
+    if not can_stack(b):
+        return False
+    slot = put_probe_at(b, RSP, -size, size, 1)
+    if b.is_64 and not is_int32(cython.cast(int64_t, rip)):
+        put_moving_constant(b, b.s0, RELOC_ADDRESS, rip)
+        put_op(e, FORM_W, 0x89, b.s0, cython.address(slot))
+    else:
+        put_op(e, FORM_W if b.is_64 else 0, 0xC7, 0, cython.address(slot))
+        put32(e, cython.cast(int64_t, rip))
+        note_reloc(b, RELOC_ADDRESS, WIDTH_SIGNED if b.is_64 else WIDTH_LOW, rip)
     put_adjust_stack(b, RSP, -size)
     return True
 

@@ -10,9 +10,10 @@ cdef enum:
     REGION_DATA_BYTES = 8 << 20
     ROUTINE_BYTES = 1 << 18     # before the first region: enter, leave, call-outs
     TRANSLATION_BYTES = 32768   # no translation is longer
-    TRANSLATION_DATA_BYTES = 32768  # nor its sites, exits and itself
+    TRANSLATION_DATA_BYTES = 65536  # nor its sites, exits, relocations and itself
     TRANSLATION_BUCKETS = 131072
     PAGE_LISTS = 8192
+    MODELS = 16384
     UNMERGED_MISSES = 64        # of a window that reads first, before its block does without
     OPERAND_ADDRESS = 255
     IMMEDIATE_ADDRESS = 254     # the instruction's immediate
@@ -83,6 +84,13 @@ cdef struct Exit:
     uint32_t is_local           # to the same guest page: may be linked
     uint32_t pad
 
+#  A field of the code that depends on RIP or on where the code lies: relocation.pxd.
+cdef struct Reloc:
+    uint16_t at                 # offset from the translation's entry
+    uint8_t kind
+    uint8_t width
+    int32_t distance            # from the translation's RIP
+
 cdef struct Translation:
     uint64_t gpa
     uint64_t gpa2               # of the page that its only instruction ends on, else 0
@@ -110,11 +118,20 @@ cdef struct Translation:
     Exit* incoming
     Exit* exits
     Translation* twin           # the same without windows; of a twin, what it is the twin of
+    Translation* page_previous
     uint32_t* offsets           # where the code of each instruction is
+    uint16_t* fields            # where the code names the context or these records
+    Reloc* relocs
+    uint16_t field_count
+    uint16_t reloc_count
+    uint32_t records_bytes      # from the translation on: itself, offsets, sites, exits, slots
+    uint32_t data_bytes         # ... and fields and relocs
+    uint8_t is_movable          # may be copied for another RIP or another vCPU
 
 ctypedef Translation* TranslationP
 ctypedef Site* SiteP
 ctypedef Exit* ExitP
+ctypedef Reloc* RelocP
 
 cdef struct Region:
     uint32_t code_at            # code offset of its start
@@ -130,6 +147,8 @@ cdef struct TranslatorCounters:
     uint64_t guest_bytes
     uint64_t host_bytes
     uint64_t hot                # translated again with slots
+    uint64_t replicas           # copied instead, for another RIP
+    uint64_t stored             # ... from the cache on disk
     uint64_t invalidated
     uint64_t evicted_regions
     uint64_t links
@@ -165,11 +184,30 @@ cdef struct Translator:
     Instr pair[2]               # the instruction of a call-out, and what follows it
     Region regions[16]
     Translation* buckets[131072]
+    Translation* models[16384]  # by gpa and context: one to copy for another RIP
     Translation* pages[8192]
     Translation* second_pages[8192]
+    uint8_t* store              # translations from an earlier run: stored.py
+    uint64_t store_bytes
+    uint32_t* store_table       # hash table of their places in units of 16 bytes, counted from 1
+    uint64_t store_mask
     TranslatorCounters count
 
 ctypedef Translator* TranslatorP
+
+cdef inline uint32_t record_bytes(uint32_t kind) noexcept nogil:
+    """Of a site, an exit or a slot, as it lies among the others."""
+    if kind == SITE_EXIT:
+        return (sizeof(Exit) + 15) & ~15
+    if kind == SLOT_RECORD:
+        return (sizeof(SlotRecord) + 15) & ~15
+    return (sizeof(Site) + 15) & ~15
+
+cdef inline uint64_t first_record(Translation* translation) noexcept nogil:
+    return <uint64_t>translation.offsets + ((translation.count * sizeof(uint32_t) + 15) & ~15)
+
+cdef inline uint64_t end_of_records(Translation* translation) noexcept nogil:
+    return <uint64_t>translation + translation.records_bytes
 
 cdef inline Translator* translator_of(Cpu* cpu) noexcept nogil:
     return <Translator*>cpu.translator

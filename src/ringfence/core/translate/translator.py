@@ -7,16 +7,18 @@ from cython.cimports.ringfence.core.host.low_memory import map_low, unmap_low
 from cython.cimports.ringfence.core.translate.callout import callout, refill_budgets
 from cython.cimports.ringfence.core.translate.links import translated_written
 from cython.cimports.ringfence.core.translate.routines import put_routines
+from cython.cimports.ringfence.core.translate.stored import forget_store
 from cython.cimports.ringfence.core.translate.translation import (
     REGION_CODE_BYTES,
     REGION_DATA_BYTES,
     REGIONS,
     ROUTINE_BYTES,
+    Translation,
     Translator,
     TranslatorP,
     translator_of,
 )
-from cython.cimports.ringfence.core.x86.state import INSTR_BYTES, CpuP
+from cython.cimports.ringfence.core.x86.state import INSTR_BYTES, Cpu, CpuP
 from cython.cimports.ringfence.core.x86.thunk import __get_cpuid_count
 from cython.cimports.ringfence.core.x86.tlb import empty_host_jumps
 
@@ -71,6 +73,7 @@ def free_translator(cpu: CpuP) -> cython.void:
     t: TranslatorP = translator_of(cpu)
     if t != cython.NULL:
         close_code_buffer(cython.address(t.code))
+        forget_store(t)
         for k in range(REGIONS):
             unmap_low(t.regions[k].data, REGION_DATA_BYTES)
         free(t)
@@ -91,6 +94,13 @@ def tune_translator(
 
 
 @cython.cfunc
+def translation_key(cpu: CpuP) -> bytes:
+    features = [cpu.features[k] for k in range(8)]
+    sizes = [cython.sizeof(Cpu), cython.sizeof(Translation)]
+    return repr((features, sizes, host_has_bmi2())).encode()
+
+
+@cython.cfunc
 def translator_counters(cpu: CpuP) -> dict:
     t: TranslatorP = translator_of(cpu)
     if t == cython.NULL:
@@ -102,6 +112,8 @@ def translator_counters(cpu: CpuP) -> dict:
         "translated_guest_bytes": c.guest_bytes,
         "translated_host_bytes": c.host_bytes,
         "translations_hot": c.hot,
+        "translations_replicated": c.replicas,
+        "translations_from_store": c.stored,
         "translations_invalidated": c.invalidated,
         "translation_regions_evicted": c.evicted_regions,
         "translation_links": c.links,

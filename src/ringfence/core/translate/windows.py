@@ -10,8 +10,8 @@ import cython
 from cython.cimports.libc.stdint import int64_t
 from cython.cimports.ringfence.core.translate.builder import Access, AccessP, BuilderP, WindowP, is_in_memory
 from cython.cimports.ringfence.core.translate.encode import (
-    CONTEXT,
     FORM_W,
+    NO_BASE,
     NO_REG,
     Operand,
     is_int32,
@@ -121,7 +121,7 @@ def window_operand(b: BuilderP, window: WindowP, access: AccessP) -> Operand:
     if access.index == NO_REG:
         return memory_operand(access.base, window.holder, 0, access.disp)
     put_lea(
-        cython.address(b.e), FORM_W, b.s0, CONTEXT if access.base == NO_REG else access.base, access.index,
+        cython.address(b.e), FORM_W, b.s0, NO_BASE if access.base == NO_REG else access.base, access.index,
         access.scale, 0,
     )  # fmt: skip
     return memory_operand(window.holder, b.s0, 0, access.disp)

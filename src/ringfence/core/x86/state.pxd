@@ -19,6 +19,7 @@ cdef enum:
     TLB_BITS = 10
     TLB_ENTRIES = 1024
     PAGE_BYTES = 4096
+    LONGEST_INSTRUCTION = 15    # bytes
     BLOCK_LIMIT = 32            # instructions in a decoded block
     JUMP_CACHE_ENTRIES = 4096
     HOST_JUMP_BITS = 14

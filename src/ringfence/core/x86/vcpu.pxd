@@ -10,4 +10,5 @@ cdef class Vcpu:
     cdef readonly str model
     cdef bint _is_running
     cdef bint _translates
+    cdef object _store          # what use_translations() was given
     cdef list _written          # ranges that other threads wrote while guest code ran

@@ -13,9 +13,12 @@ from cython.cimports.ringfence.core.host.low_memory import map_low, unmap_low
 from cython.cimports.ringfence.core.memory.guest_memory import GuestMemory
 from cython.cimports.ringfence.core.memory.map import RegionP, find_region
 from cython.cimports.ringfence.core.translate.inspect import inspect_translations
+from cython.cimports.ringfence.core.translate.stored import store_translations, use_store
+from cython.cimports.ringfence.core.translate.translation import translator_of
 from cython.cimports.ringfence.core.translate.translator import (
     free_translator,
     new_translator,
+    translation_key,
     translator_counters,
     tune_translator,
 )
@@ -153,6 +156,27 @@ class Vcpu:
         """All translated code that is alive; None under an engine that translates nothing. Only while `run`
         is not running."""
         return inspect_translations(self.cpu)
+
+    @property
+    def translation_key(self) -> bytes:
+        """What stored translations depend on besides this version of the core: the processor."""
+        return translation_key(self.cpu)
+
+    def store_translations(self, limit: int) -> bytes:
+        """Translations for `use_translations` of another vCPU, in another process too: those that there are
+        and those used before, about ``limit`` bytes at most. Only while `run` is not running."""
+        return store_translations(self.cpu, limit)
+
+    def use_translations(self, stored: bytes) -> bool:
+        """Take code from what `store_translations` of this version gave for the same `translation_key`,
+        instead of translating it anew. It has to be trusted: it is run. False: it is damaged, and not used;
+        or nothing is translated."""
+        data: cython.const[cython.uchar][::1]
+        if self.cpu.translator == cython.NULL or not stored:
+            return False
+        data = stored
+        self._store = stored
+        return use_store(translator_of(self.cpu), cython.address(data[0]), len(stored))
 
     @property
     def index(self) -> int:
