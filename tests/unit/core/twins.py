@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gc
 import struct
+import zlib
 from collections.abc import Callable
 
 from rig import CODE, MEMORY_BYTES, Rig
 
 from ringfence.core.exits import Reason
+from ringfence.core.x86.vcpu import Vcpu
 
 ENGINES = ("interpret", "translate")
 GENERAL = ("rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", *(f"r{n}" for n in range(8, 16)))
@@ -123,29 +125,29 @@ class Start:
         return self.rig
 
 
-def state_of(rig: Rig) -> dict[str, object]:
-    """All that a guest could tell two machines by, memory last."""
-    found: dict[str, object] = {name: hex(getattr(rig.regs, name)) for name in REGISTERS}
-    found |= {name: rig.cpu.segment(name) for name in SEGMENTS}
-    found |= {"gdtr": rig.cpu.gdtr, "idtr": rig.cpu.idtr, "interruptible": rig.cpu.is_interruptible}
-    found |= {name: rig.cpu.fx[part].hex() for name, part in FPU.items()}
-    found["memory"] = rig.memory.read(0, MEMORY_BYTES)
+def registers_of(cpu: Vcpu) -> dict[str, object]:
+    """All that a guest could tell two processors by."""
+    found: dict[str, object] = {name: hex(getattr(cpu.regs, name)) for name in REGISTERS}
+    found |= {name: cpu.segment(name) for name in SEGMENTS}
+    found |= {"gdtr": cpu.gdtr, "idtr": cpu.idtr, "interruptible": cpu.is_interruptible}
+    image = cpu.fx
+    found |= {name: image[part].hex() for name, part in FPU.items()}
+    found["upper vectors"] = zlib.crc32(cpu.high)
     return found
 
 
 def differences(left: Rig, right: Rig) -> list[str]:
     """What differs, as text."""
-    ours, theirs = state_of(left), state_of(right)
-    found = [
-        f"{name}: {ours[name]} {theirs[name]}"
-        for name in ours
-        if name != "memory" and ours[name] != theirs[name]
-    ]
-    a, b = ours["memory"], theirs["memory"]
-    assert isinstance(a, bytes) and isinstance(b, bytes)
+    found = register_differences(left.cpu, right.cpu)
+    a, b = (rig.memory.read(0, MEMORY_BYTES) for rig in (left, right))
     if a != b:
         found += [f"[{k:#x}]: {a[k]:#x} {b[k]:#x}" for k in range(len(a)) if a[k] != b[k]][:8]
     return found
+
+
+def register_differences(left: Vcpu, right: Vcpu) -> list[str]:
+    ours, theirs = registers_of(left), registers_of(right)
+    return [f"{name}: {ours[name]} {theirs[name]}" for name in ours if ours[name] != theirs[name]]
 
 
 class Twins:
