@@ -14,7 +14,7 @@ from ringfence.core.x86.vcpu import Vcpu
 
 ENGINES = ("interpret", "translate")
 GENERAL = ("rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", *(f"r{n}" for n in range(8, 16)))
-REGISTERS = (*GENERAL, "rip", "rflags", "cr0", "cr2", "cr3", "cr4", "efer", "dr6", "dr7")
+REGISTERS = (*GENERAL, "rip", "cr0", "cr2", "cr3", "cr4", "efer", "dr6", "dr7")
 SEGMENTS = ("es", "cs", "ss", "ds", "fs", "gs", "ldtr", "tr")
 #: where the programs below keep their data
 DATA = 0x50000
@@ -125,9 +125,10 @@ class Start:
         return self.rig
 
 
-def registers_of(cpu: Vcpu) -> dict[str, object]:
-    """All that a guest could tell two processors by."""
+def registers_of(cpu: Vcpu, flags: int) -> dict[str, object]:
+    """All that a guest could tell two processors by, but for flags that are not among `flags`."""
     found: dict[str, object] = {name: hex(getattr(cpu.regs, name)) for name in REGISTERS}
+    found["rflags"] = hex(cpu.regs.rflags & flags)
     found |= {name: cpu.segment(name) for name in SEGMENTS}
     found |= {"gdtr": cpu.gdtr, "idtr": cpu.idtr, "interruptible": cpu.is_interruptible}
     image = cpu.fx
@@ -145,8 +146,8 @@ def differences(left: Rig, right: Rig) -> list[str]:
     return found
 
 
-def register_differences(left: Vcpu, right: Vcpu) -> list[str]:
-    ours, theirs = registers_of(left), registers_of(right)
+def register_differences(left: Vcpu, right: Vcpu, flags: int = -1) -> list[str]:
+    ours, theirs = registers_of(left, flags), registers_of(right, flags)
     return [f"{name}: {ours[name]} {theirs[name]}" for name in ours if ours[name] != theirs[name]]
 
 
@@ -180,6 +181,10 @@ class Twins:
 
 
 def counter(rig: Rig, name: str) -> int:
-    found = rig.cpu.counters()[name]
+    return counter_of(rig.cpu, name)
+
+
+def counter_of(cpu: Vcpu, name: str) -> int:
+    found = cpu.counters()[name]
     assert isinstance(found, int)
     return found
