@@ -98,11 +98,8 @@ def find_or_translate(cpu: CpuP, t: TranslatorP) -> TranslationP:
     """The translation at RIP, in the jump cache from now on; NULL after blocks were interpreted instead."""
     rip: uint64_t = cpu.a.rip
     slot: cython.pointer(HostJump)
-    found: TranslationP = cython.NULL
-    gpa: uint64_t = fetch_gpa(cpu, rip)
-    block: BlockP = known_block(cpu, gpa)
-    if block == cython.NULL or block.first[-1].imm >= cpu.heat_limit:
-        found = find_translation(cpu, t, gpa, rip)
+    block: BlockP = cython.NULL
+    found: TranslationP = find_translation(cpu, t, fetch_gpa(cpu, rip), rip)
     if found == cython.NULL:
         block = lookup_block(cpu)
         if block.first[-1].imm >= cpu.heat_limit:
