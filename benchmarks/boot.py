@@ -51,7 +51,7 @@ class Round(NamedTuple):
 def _round(guest: Guest, folder: Path, options: Sequence[str]) -> Round:
     with tempfile.TemporaryDirectory(dir=folder) as cache:
         report = Path(cache) / "report.json"
-        command = machines.ringfence(guest, "--report", str(report), *options)
+        command = machines.ringfence(guest, "--report", str(report), "--translation-cache", *options)
         cold = _boot(command, cache, report)
         warm = _boot(command, cache, report)
         return Round(cold, warm, _boot(machines.qemu(guest), cache))
