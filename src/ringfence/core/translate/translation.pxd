@@ -173,6 +173,7 @@ cdef struct Translator:
     uint32_t has_bmi2
     uint32_t exact_flags        # every fault and exit sees all the flags
     int32_t budget              # Cpu.budget when it is full: four times what a counter has
+    uint32_t refills            # of the budget, modulo 4
     Exit* pending               # left by this exit: link it when its target is known
     uint32_t is_inside          # guest flags are in cpu.saved_flags, not in the interpreter's form
     uint32_t is_completed       # the instruction of a call-out is done
