@@ -170,6 +170,13 @@ class _Instruction:
         first, *others = (self._value(operand) for operand in effect.operands)
         if name == "mov":
             return self._narrow(others[0], bits)
+        if name == "cmovb":
+            is_less = bits == 64 and self.state.compared == ("cmp", others[0], first)
+            return unknown("min", first, others[0]) if is_less else None
+        if name == "imul":
+            # of 64 bits by a constant
+            is_simple = bits == 64 and len(others) == 2 and others[1].is_constant
+            return unknown("imul64", others[0], others[1].constant) if is_simple else None
         if name == "rorx":
             return unknown("ror64", others[0], others[1].constant) if bits == 64 else None
         if name in ("add", "sub") and bits == 64:

@@ -27,6 +27,7 @@ from ringfence.api.translations import Exit, Layout, Translation, Translations
 from ringfence.inspection.effects import Step, decode
 from ringfence.inspection.execution import execute, not_taken
 from ringfence.inspection.facts import State, join
+from ringfence.inspection.loops import find_loops
 from ringfence.inspection.memory import Rules
 
 #: through a translation, until what is known at each place no longer changes
@@ -72,6 +73,9 @@ class _Proof:
         #: a probe that does without its slot: its first instruction may become a jump there
         self.bypasses = {site.retry: site.direct for site in block.sites if site.direct}
         self.outside = self._arrivals_from_outside()
+        #: by the branch back, and by the head
+        self.loops = find_loops(self.steps, self.outside | self.retries | set(self.bypasses.values()))
+        self.heads = {loop.head: loop for loop in self.loops.values()}
         #: place -> what held on the ways back to it
         self.returns: dict[int, State] = {}
         #: what is known at each place that something goes to
@@ -88,7 +92,7 @@ class _Proof:
         for _ in range(WALKS):
             before = dict(self.returns)
             violations = list(self._walk())
-            if before == self.returns:
+            if before == self.returns and all(loop.assumed == loop.facts for loop in self.loops.values()):
                 yield from violations
                 return
         yield Violation(self.block.rip, self.block.entry, b"", "the ways through it are too many to follow")
@@ -135,6 +139,8 @@ class _Proof:
                 not_taken(step.effect.condition, state, self.rules)
 
     def _arrive(self, where: int, states: list[State]) -> State:
+        loop = self.heads.get(where)
+        way_in = states[0] if len(states) == 1 else None
         if where in self.returns:
             states.append(self.returns[where])
         if where in self.outside or not states:
@@ -145,6 +151,9 @@ class _Proof:
         if where in self.retries:
             state = state.copy()
             state.come_back(where, self.block.registers[:2])
+        if loop is not None:
+            state = state.copy()
+            loop.enter(way_in, state)
         return state
 
     def _go(self, source: int, target: int, state: State, ahead: dict[int, list[State]]) -> None:
@@ -166,6 +175,8 @@ class _Proof:
         if exit is not None and step.end - 4 == exit.convert_field and exit.convert not in self.targets:
             # linked past it, or not at all: nothing comes here
             return ""
+        if step.position in self.loops:
+            self.loops[step.position].turn(state)
         if self._is_own(step.target):
             self._go(step.position, step.target, state, ahead)
             return ""

@@ -11,7 +11,7 @@ from cython.cimports.ringfence.core.engine.translate import HOT_SAMPLES
 from cython.cimports.ringfence.core.exits import EXIT_NONE
 from cython.cimports.ringfence.core.host.signals import Signals, block_signals, unblock_signals
 from cython.cimports.ringfence.core.translate.arena import ensure_room
-from cython.cimports.ringfence.core.translate.blocks import translate_block
+from cython.cimports.ringfence.core.translate.blocks import HOT, HOT_LOOP, translate_block
 from cython.cimports.ringfence.core.translate.callout import export_flags, import_flags, settle_budgets
 from cython.cimports.ringfence.core.translate.links import (
     context_of,
@@ -87,7 +87,7 @@ def make_translation(cpu: CpuP, t: TranslatorP, block: BlockP, rip: uint64_t) ->
         if found == cython.NULL:
             found = replicate_stored(cpu, t, block, rip)
     if found == cython.NULL:
-        found = translate_block(cpu, block, rip, cython.NULL, False)
+        found = translate_block(cpu, block, rip, cython.NULL, 0)
     return found
 
 
@@ -137,18 +137,20 @@ def make_twin(cpu: CpuP, t: TranslatorP) -> cython.void:
     if primary.is_valid and primary.twin == cython.NULL and primary.context == context_of(cpu):
         block = known_block(cpu, primary.gpa)
         if block != cython.NULL and block.count == primary.count and block.bytes == primary.bytes:
-            translate_block(cpu, block, primary.rip, primary, False)
+            translate_block(cpu, block, primary.rip, primary, 0)
 
 
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-def sample(cpu: CpuP, t: TranslatorP, translation: TranslationP) -> cython.void:
+def sample(cpu: CpuP, t: TranslatorP, translation: TranslationP, is_turn: cython.bint) -> cython.void:
     """The budget ran out in this translation: translate what is met so again and again as hot code."""
     block: BlockP
+    heat: cython.int
     if not translation.is_valid or translation.is_hot or translation.is_twin:
         return
     translation.heat += 1
+    translation.turns += is_turn
     if translation.heat < HOT_SAMPLES or translation.context != context_of(cpu):
         return
     translation.heat = 0
@@ -157,7 +159,8 @@ def sample(cpu: CpuP, t: TranslatorP, translation: TranslationP) -> cython.void:
         t.pending = cython.NULL
         drop_translation(cpu, t, translation)
         new_generation(cpu)
-        translate_block(cpu, block, translation.rip, cython.NULL, True)
+        heat = HOT_LOOP if translation.turns > HOT_SAMPLES / 2 else HOT
+        translate_block(cpu, block, translation.rip, cython.NULL, heat)
         t.count.hot += 1
 
 
@@ -215,8 +218,10 @@ def run_block(cpu: CpuP, t: TranslatorP) -> cython.void:
     if t.is_inside:
         t.is_inside = 0
         import_flags(cpu)
-    if is_over:
-        sample(cpu, t, exit.owner if exit.kind == SITE_EXIT else cython.cast(SiteP, cpu.site).owner)
+    if is_over and exit.kind == SITE_EXIT:
+        sample(cpu, t, exit.owner, exit.rip == exit.owner.rip)
+    elif is_over:
+        sample(cpu, t, cython.cast(SiteP, cpu.site).owner, False)
 
 
 @cython.cfunc

@@ -8,10 +8,11 @@ body:   [is the guest's vector state loaded?]
 """
 
 import cython
-from cython.cimports.libc.stdint import uint16_t, uint32_t, uint64_t
+from cython.cimports.libc.stdint import uint8_t, uint16_t, uint32_t, uint64_t
 from cython.cimports.libc.string import memcpy, memset
 from cython.cimports.ringfence.core.memory.map import RegionP, find_region
 from cython.cimports.ringfence.core.translate.arena import ensure_room, release, take
+from cython.cimports.ringfence.core.translate.blocks import HOT_LOOP
 from cython.cimports.ringfence.core.translate.branch import (
     put_branch,
     put_call,
@@ -48,6 +49,7 @@ from cython.cimports.ringfence.core.translate.encode import (
 from cython.cimports.ringfence.core.translate.flags_state import save_flags
 from cython.cimports.ringfence.core.translate.links import context_of, insert_translation
 from cython.cimports.ringfence.core.translate.liveness import compute_liveness
+from cython.cimports.ringfence.core.translate.loops import plan_loop, put_undo, put_way_in
 from cython.cimports.ringfence.core.translate.lowering import (
     KIND_BRANCH,
     KIND_CALL,
@@ -195,6 +197,21 @@ def put_instruction(b: BuilderP, low: LoweringP) -> cython.void:
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
+def put_instructions(b: BuilderP) -> cython.void:
+    """Of the whole block; of a counted loop the second time."""
+    is_first: cython.bint = not b.is_counted
+    for b.index in range(b.count):
+        b.i = cython.address(b.block.first[b.index])
+        if is_first:
+            b.out.offsets[b.index] = position(cython.address(b.e))
+        b.is_s1_used = 0
+        put_instruction(b, lowering_of(b.i.entry))
+        follow(b)
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
 def put_entry(b: BuilderP) -> cython.void:
     ready: Operand = absolute(cython.address(b.cpu.vector_ready))
     site: SiteP
@@ -298,11 +315,11 @@ def keep_relocations(b: BuilderP) -> cython.void:
 @cython.nogil
 @cython.exceptval(check=False)
 def translate_block(
-    cpu: CpuP, block: BlockP, rip: uint64_t, primary: TranslationP, is_hot: cython.bint
+    cpu: CpuP, block: BlockP, rip: uint64_t, primary: TranslationP, heat: cython.int
 ) -> TranslationP:
     b = cython.declare(Builder)
     t = translator_of(cpu)
-    low: LoweringP
+    undo: cython.pointer(uint8_t)
     if not has_memory(cpu, block) or not ensure_room(cpu, t):
         return cython.NULL
     if primary != cython.NULL and not primary.is_valid:
@@ -313,7 +330,8 @@ def translate_block(
     b.block = block
     b.stub_count = 0
     b.failed = 0
-    b.is_hot = is_hot
+    b.is_hot = heat != 0
+    b.is_loop = heat == HOT_LOOP
     # a twin is made from a block within one page
     b.has_windows = primary == cython.NULL and block.gpa2 == 0
     b.flags = FLAGS_SAVED
@@ -328,7 +346,7 @@ def translate_block(
     b.tlb_read = cpu.tlb_read
     b.tlb_write = cpu.tlb_write
     start(cython.address(b), cpu, block, rip)
-    b.out.is_hot = is_hot
+    b.out.is_hot = b.is_hot
     if primary == cython.NULL:
         b.out.map = choose_map(cython.address(b))
     else:
@@ -338,17 +356,17 @@ def translate_block(
     ensure_map(cpu, t, b.out.map)
     use_map(cython.address(b), b.out.map)
     close_windows(cython.address(b))
+    plan_loop(cython.address(b))
     compute_liveness(cython.address(b))
     b.index = 0
     b.i = block.first
     put_entry(cython.address(b))
-    for b.index in range(b.count):
-        b.i = cython.address(block.first[b.index])
-        low = lowering_of(b.i.entry)
-        b.out.offsets[b.index] = position(cython.address(b.e))
-        b.is_s1_used = 0
-        put_instruction(cython.address(b), low)
-        follow(cython.address(b))
+    put_instructions(cython.address(b))
+    if b.loop_exit != cython.NULL:
+        b.loop_exit.loop = position(cython.address(b.e))
+        undo = put_way_in(cython.address(b))
+        put_instructions(cython.address(b))
+        put_undo(cython.address(b), undo)
     put_stubs(cython.address(b))
     if b.failed:
         return cython.NULL

@@ -32,6 +32,7 @@ from cython.cimports.ringfence.core.translate.encode import (
     put_store,
 )
 from cython.cimports.ringfence.core.translate.flags_state import restore_flags, save_flags
+from cython.cimports.ringfence.core.translate.loops import back_exit, end_counted_loop, put_turn
 from cython.cimports.ringfence.core.translate.lowering import LoweringP
 from cython.cimports.ringfence.core.translate.probe import can_probe, put_probe, put_probe_at
 from cython.cimports.ringfence.core.translate.relocation import is_low_or_high
@@ -98,9 +99,14 @@ def put_branch(b: BuilderP, low: LoweringP) -> cython.bint:
         over = put_forward_branch(e, condition ^ 1)
         state = b.flags
         save_flags(b, saves)
-        put_exit(b, new_exit(b, target, b.index + 1))
+        if b.is_counted and b.index == b.loop_end:
+            put_turn(b)
+        else:
+            put_exit(b, back_exit(b, target))
         b.flags = state
         join(e, over)
+        if b.is_counted and b.index == b.loop_end:
+            end_counted_loop(b)
         return True
     later_exit(b, put_forward_branch(e, condition), new_exit(b, target, b.index + 1), saves)
     return True
@@ -111,7 +117,10 @@ def put_branch(b: BuilderP, low: LoweringP) -> cython.bint:
 @cython.exceptval(check=False)
 def put_leave_for(b: BuilderP, target: uint64_t) -> cython.void:
     save_flags(b, b.live_out[b.index])
-    put_exit(b, new_exit(b, target, b.index + 1))
+    if b.is_counted and b.index == b.loop_end:
+        put_turn(b)
+    else:
+        put_exit(b, back_exit(b, target))
 
 
 @cython.cfunc

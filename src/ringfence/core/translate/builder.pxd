@@ -8,7 +8,8 @@ cdef enum:
     STUB_LIMIT = 256
     FIELD_LIMIT = 4096          # addresses of the context and of records
     RELOC_LIMIT = 1024
-    HOLDER_LIMIT = 4            # TLB entries that a loop holds in registers
+    HOLDER_LIMIT = 5            # registers that a loop has for TLB entries and its counter
+    WINDOW_LIMIT = 6
 
 cdef enum FlagState:
     FLAGS_IN_HOST = 0           # the host's flags are the guest's
@@ -32,6 +33,7 @@ cdef struct Stub:
     Exit* exit                  # an exit
     uint32_t saves_flags        # live at its target, and only in the host's flags
     uint32_t leaves             # for the run loop
+    uint32_t is_counted         # the exit is one of the counted loop
     int has_slot                # the probe behind the site's slot:
     Access access               #   the operand
     int64_t low                 #   where the range that is checked starts, as a displacement
@@ -70,12 +72,18 @@ cdef struct Builder:
     int s1
     uint32_t in_memory          # bit n: guest register n lives in cpu.a.regs
     int flags                   # FlagState
-    int holders[6]              # host registers that may hold addends
+    int holders[5]              # host registers that may hold addends
     int holder_count
     int is_s1_used              # by the running instruction
     int has_windows             # coalesce probes
     int is_hot                  # give them slots
-    Window windows[5]           # the first one's holder is s1
+    int is_loop                 # it comes back to its start again and again
+    Window windows[6]           # the first one's holder is s1
+    int loop_end                # the last branch to the block's start, if the loop is counted, or -1
+    int is_counted              # the counted loop is being emitted
+    Exit* loop_exit             # of that branch in the code before
+    Window loop_windows[6]      # ... and what was open there
+    uint32_t loop_head
     int stub_count
     int failed                  # the arena is used up
     TlbEntry* tlb_read

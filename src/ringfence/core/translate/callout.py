@@ -141,6 +141,17 @@ def refill(cpu: CpuP, site: SiteP) -> cython.bint:
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
+def paid_too_much(cpu: CpuP, site: SiteP) -> cython.int:
+    """What a counted loop has taken off the budget for turns that it has not made: loops.py."""
+    if not site.is_counted:
+        return 0
+    turns: cython.int = cython.cast(cython.int, cpu.held[site.owner.counter & 7]) + 1
+    return turns * site.owner.turn * INSTR_BYTES
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
 def interpret_site(cpu: CpuP, t: TranslatorP, site: SiteP) -> uint64_t:
     i: InstrP = cython.address(t.pair[0])
     low: LoweringP = lowering_of(site.instr.entry)
@@ -218,7 +229,7 @@ def callout(cpu: CpuP) -> uint64_t:
     if site.kind == SITE_MEMORY:
         cpu.first = cython.address(site.instr)
         cpu.current = cpu.first
-        t.charge = site.index * INSTR_BYTES
+        t.charge = site.index * INSTR_BYTES - paid_too_much(cpu, site)
         if refill(cpu, site):
             cpu.first = cython.NULL
             t.count.refills += 1
@@ -234,6 +245,8 @@ def callout(cpu: CpuP) -> uint64_t:
             # the window does not fit this time: go on without any
             if site.owner.twin != cython.NULL:
                 cpu.first = cython.NULL
+                cpu.budget += paid_too_much(cpu, site)
                 return restore(cpu, t, site, site.owner.twin.offsets[site.index])
             t.wants_twin = site.owner
+    cpu.budget += paid_too_much(cpu, site)
     return interpret_site(cpu, t, site)

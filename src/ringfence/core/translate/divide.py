@@ -55,7 +55,7 @@ def put_divide(b: BuilderP, low: LoweringP) -> cython.bint:
         divisor = load_in_place(b, i.rm, low.rm, False, b.s0)
     b.flags = FLAGS_SAVED
     site = new_site(b, SITE_INTERPRET)
-    site.may_resume = not has_open_window(b)
+    site.may_resume = site.may_resume and not has_open_window(b)
     if low.kind == KIND_DIVIDE:
         put_rr(e, form, 0x3B, RDX, divisor)
         later_site(b, put_forward_branch(e, CC_AE), site)

@@ -231,6 +231,12 @@ cdef inline void put_jump(Emitter* e, uint32_t target) noexcept nogil:
     put8(e, 0xE9)
     put32(e, <int64_t>target - <int64_t>position(e) - 4)
 
+cdef inline void put_branch_to(Emitter* e, int condition, uint32_t target) noexcept nogil:
+    """jcc rel32 to an offset in the code cache."""
+    put8(e, 0x0F)
+    put8(e, 0x80 | condition)
+    put32(e, <int64_t>target - <int64_t>position(e) - 4)
+
 cdef inline uint8_t* put_forward_jump(Emitter* e) noexcept nogil:
     """jmp rel32 to a place still to come: give its field to `join`."""
     put8(e, 0xE9)

@@ -67,6 +67,7 @@ def find_translation(cpu: CpuP, t: TranslatorP, gpa: uint64_t, rip: uint64_t) ->
 @cython.exceptval(check=False)
 def insert_translation(cpu: CpuP, t: TranslatorP, translation: TranslationP) -> cython.void:
     at: uint32_t = bucket(translation.gpa, translation.rip, translation.context)
+    exit: ExitP = translation.exits
     if not translation.is_twin:
         translation.hash_next = t.buckets[at]
         t.buckets[at] = translation
@@ -83,6 +84,10 @@ def insert_translation(cpu: CpuP, t: TranslatorP, translation: TranslationP) -> 
         t.second_pages[at] = translation
     translation.region_next = t.regions[translation.region].first
     t.regions[translation.region].first = translation
+    while exit != cython.NULL:
+        if exit.loop:
+            link_exit(t, exit, translation)
+        exit = exit.sibling
 
 
 @cython.cfunc
@@ -101,7 +106,7 @@ def link_exit(t: TranslatorP, exit: ExitP, target: TranslationP) -> cython.void:
     if exit.target != cython.NULL:
         return
     if exit.owner.map == target.map:
-        point(t, exit.field, target.body)
+        point(t, exit.field, exit.loop if exit.loop and exit.owner == target else target.body)
     elif exit.owner.map == CANONICAL:
         point(t, exit.field, target.entry)
     else:

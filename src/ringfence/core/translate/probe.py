@@ -102,7 +102,7 @@ def memory_site(b: BuilderP, size: cython.int, is_write: cython.int) -> SiteP:
     site.is_write = 1 if is_write else 0
     site.size = size
     site.base = OPERAND_ADDRESS
-    site.may_resume = not has_open_window(b)
+    site.may_resume = site.may_resume and not has_open_window(b)
     return site
 
 

@@ -9,4 +9,5 @@ cdef void put_to_canonical(Builder* b) noexcept nogil
 cdef void put_from_canonical(Builder* b) noexcept nogil
 # Choose the map of a translation by what its instructions use.
 cdef int choose_map(Builder* b) noexcept nogil
+cdef bint is_turn(Builder* b) noexcept nogil
 cdef void use_map(Builder* b, int map) noexcept nogil

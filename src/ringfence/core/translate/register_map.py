@@ -67,15 +67,26 @@ def use_map(b: BuilderP, map: cython.int) -> cython.void:
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-def is_loop(b: BuilderP) -> cython.bint:
-    """Whether the block branches to its own start."""
+def is_turn(b: BuilderP) -> cython.bint:
+    """Whether b.i branches to the block's start."""
+    kind: cython.int = lowering_of(b.i.entry).kind
+    if kind != KIND_BRANCH and kind != KIND_JUMP:
+        return False
+    return rip_after(b) + cython.cast(uint64_t, b.i.imm) == b.out.rip
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def end_of_loop(b: BuilderP) -> cython.int:
+    """The block's last branch to its own start, or -1."""
     k: cython.int
+    end: cython.int = -1
     for k in range(b.count):
         b.i = cython.address(b.block.first[k])
-        if lowering_of(b.i.entry).kind == KIND_BRANCH or lowering_of(b.i.entry).kind == KIND_JUMP:
-            if rip_after(b) + cython.cast(uint64_t, b.i.imm) == b.out.rip:
-                return True
-    return False
+        if is_turn(b):
+            end = k
+    return end
 
 
 @cython.cfunc
@@ -91,11 +102,13 @@ def choose_map(b: BuilderP) -> cython.int:
     i: InstrP
     low: LoweringP
     info: EntryInfoP
+    end: cython.int = end_of_loop(b)
     if not b.is_64:
         return CANONICAL
     for k in range(16):
         uses[k] = 0
-    for k in range(b.count):
+    # what comes after a loop runs seldom
+    for k in range(b.count if end < 0 else end + 1):
         i = cython.address(b.block.first[k])
         low = lowering_of(i.entry)
         info = entry_info(i.entry)
@@ -119,7 +132,7 @@ def choose_map(b: BuilderP) -> cython.int:
     map = CANONICAL
     if uses[10] + uses[11] > uses[first] + uses[second] + GAIN:
         map = 1 << (first - 8) | 1 << (second - 8)
-    if is_loop(b):
+    if end >= 0:
         # what a loop does not use can hold TLB entries: entering and leaving it pays once
         for k in range(8, 16):
             if uses[k] == 0 and spare < HOLDER_LIMIT and not map >> (k - 8) & 1:

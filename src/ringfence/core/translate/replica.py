@@ -71,6 +71,7 @@ def move_exit(
     exit.stub = moved_code(exit.stub, move)
     exit.convert = moved_code(exit.convert, move)
     exit.convert_field = moved_code(exit.convert_field, move)
+    exit.loop = moved_code(exit.loop, move)
     if exit.is_local:
         point(t, exit.field, exit.stub)
     if (out.context & MODE_CODE_MASK) == MODE_CODE64:
@@ -149,6 +150,7 @@ def move_head(
     out.end += move
     out.is_valid = 1
     out.heat = 0
+    out.turns = 0
     out.region = t.current
     out.incoming = cython.NULL
     out.twin = cython.NULL

@@ -24,6 +24,7 @@ from cython.cimports.ringfence.core.translate.encode import (
     put_store,
 )
 from cython.cimports.ringfence.core.translate.flags_state import save_flags
+from cython.cimports.ringfence.core.translate.loops import put_refund
 from cython.cimports.ringfence.core.translate.register_map import put_to_canonical
 from cython.cimports.ringfence.core.translate.relocation import (
     RELOC_CALLOUT,
@@ -62,7 +63,8 @@ def new_site(b: BuilderP, kind: cython.int) -> SiteP:
     site.owner = b.out
     site.index = b.index
     site.instr = b.i[0]
-    site.may_resume = 1
+    site.may_resume = not b.is_counted
+    site.is_counted = b.is_counted
     site.ends = entry_info(b.i.entry).attributes & ATTRIBUTE_END != 0 or kind == SITE_LEAVE
     return site
 
@@ -100,6 +102,7 @@ def new_stub(b: BuilderP, field: cython.pointer(uint8_t)) -> StubP:
     stub.exit = cython.NULL
     stub.saves_flags = 0
     stub.leaves = 0
+    stub.is_counted = b.is_counted
     stub.has_slot = 0
     stub.second_field = cython.NULL
     return stub
@@ -273,6 +276,8 @@ def put_stubs(b: BuilderP) -> cython.void:
         elif stub.exit != cython.NULL:
             b.flags = FLAGS_IN_HOST
             save_flags(b, stub.saves_flags)
+            if stub.is_counted:
+                put_refund(b)
             put_exit(b, stub.exit)
         else:
             put_site_address(b, stub.site)

@@ -60,6 +60,7 @@ cdef struct Site:
     uint8_t base                # OPERAND_ADDRESS: where the instruction's memory operand is
     uint8_t reads_first         # a window for writing, but the access itself reads
     uint8_t may_resume          # after it is interpreted, for no TLB entry is held in a register
+    uint8_t is_counted          # in a counted loop: its owner's counter says what is paid too much
     uint8_t ends                # the instruction is a branch: once interpreted, the block is left
     int32_t disp                # SITE_INDIRECT: what the branch has added to RSP
     uint32_t misses
@@ -82,7 +83,7 @@ cdef struct Exit:
     uint32_t convert            # code offset of the way to the canonical map, 0 when it is the owner's
     uint32_t convert_field      # ... and of the rel32 at its end
     uint32_t is_local           # to the same guest page: may be linked
-    uint32_t pad
+    uint32_t loop               # code offset of the owner's counted loop, if that is where it goes
 
 #  A field of the code that depends on RIP or on where the code lies: relocation.pxd.
 cdef struct Reloc:
@@ -108,6 +109,9 @@ cdef struct Translation:
     uint8_t is_twin
     uint8_t is_hot              # its probes have slots
     uint8_t heat                # samples that fell on it
+    uint8_t turns               # ... and on its branch to its own start
+    uint8_t counter             # register of the counted loop: turns that are paid for, less one
+    uint32_t turn               # instructions of a turn
     uint16_t low                # page offsets of all guest code that it depends on
     uint16_t high
     uint32_t region

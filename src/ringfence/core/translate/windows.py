@@ -8,7 +8,14 @@ may be another. The look ahead only proposes the range; what is emitted is check
 
 import cython
 from cython.cimports.libc.stdint import int64_t
-from cython.cimports.ringfence.core.translate.builder import Access, AccessP, BuilderP, WindowP, is_in_memory
+from cython.cimports.ringfence.core.translate.builder import (
+    WINDOW_LIMIT,
+    Access,
+    AccessP,
+    BuilderP,
+    WindowP,
+    is_in_memory,
+)
 from cython.cimports.ringfence.core.translate.encode import (
     FORM_W,
     NO_BASE,
@@ -50,6 +57,7 @@ from cython.cimports.ringfence.core.x86.state import (
     BLOCK_RIP,
     EA_FLAT64,
     INSTR_MEMORY,
+    PAGE_BYTES,
     RDX,
     RSP,
     ZERO,
@@ -66,7 +74,7 @@ UNKNOWN = cython.declare(int64_t, 1 << 40)
 @cython.exceptval(check=False)
 def close_windows(b: BuilderP) -> cython.void:
     k: cython.int
-    for k in range(5):
+    for k in range(WINDOW_LIMIT):
         b.windows[k].holder = NO_REG
 
 
@@ -75,7 +83,7 @@ def close_windows(b: BuilderP) -> cython.void:
 @cython.exceptval(check=False)
 def has_open_window(b: BuilderP) -> cython.bint:
     k: cython.int
-    for k in range(5):
+    for k in range(WINDOW_LIMIT):
         if b.windows[k].holder != NO_REG:
             return True
     return False
@@ -99,7 +107,7 @@ def find_window(b: BuilderP, access: AccessP) -> WindowP:
     k: cython.int
     window: WindowP
     at: int64_t
-    for k in range(5):
+    for k in range(WINDOW_LIMIT):
         window = cython.address(b.windows[k])
         if window.holder == NO_REG or not has_same_address(window, access):
             continue
@@ -167,6 +175,15 @@ def access_of(b: BuilderP, i: InstrP, low: LoweringP, access: AccessP) -> cython
 
 
 @cython.cfunc
+@cython.inline
+@cython.nogil
+@cython.exceptval(check=False)
+def is_comparison(opcode: cython.int) -> cython.bint:
+    """CMP and TEST of the accumulator with an immediate."""
+    return opcode & 0xFE == 0x3C or opcode & 0xFE == 0xA8
+
+
+@cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
 def change_of(i: InstrP, low: LoweringP, reg: cython.int) -> int64_t:
@@ -186,6 +203,8 @@ def change_of(i: InstrP, low: LoweringP, reg: cython.int) -> int64_t:
         return UNKNOWN if i.vvvv == reg else 0
     if low.kind == KIND_LEAVE_FRAME:
         return UNKNOWN if reg == 5 else 0
+    if low.kind == KIND_RAW and is_comparison(info.opcode):
+        return 0
     if low.kind == KIND_DIVIDE or low.kind == KIND_DIVIDE_SIGNED or low.kind == KIND_RAW:
         return UNKNOWN if reg <= RDX else 0
     if low.attr & LOWERING_IMPLICIT and reg <= RDX:
@@ -194,14 +213,14 @@ def change_of(i: InstrP, low: LoweringP, reg: cython.int) -> int64_t:
         if i.reg != reg:
             return 0
         return i.disp if i.base == reg and i.index == ZERO and i.width == 3 and i.asize == 8 else UNKNOWN
-    if (
-        low.kind == KIND_COPY and info.map == 0 and (info.opcode == 0x83 or info.opcode == 0x81)
-        and not i.attr & INSTR_MEMORY and i.rm == reg and i.width == 3
-    ):  # fmt: skip
-        if info.digit == 0:
-            return i.imm
-        if info.digit == 5:
-            return -i.imm
+    if low.kind == KIND_COPY and info.map == 0 and not i.attr & INSTR_MEMORY and i.rm == reg and i.width == 3:
+        if info.opcode == 0x83 or info.opcode == 0x81:
+            if info.digit == 0:
+                return i.imm
+            if info.digit == 5:
+                return -i.imm
+        if info.opcode == 0xFF and (info.digit == 0 or info.digit == 1):
+            return 1 - 2 * info.digit
     if low.low & ROLE_WRITE and (i.vvvv >> 3 if info.byte_registers & 4 else i.vvvv) == reg:
         return UNKNOWN
     if low.vvvv & ROLE_WRITE and i.vvvv == reg:
@@ -211,6 +230,16 @@ def change_of(i: InstrP, low: LoweringP, reg: cython.int) -> int64_t:
     if low.rm & ROLE_WRITE and not i.attr & INSTR_MEMORY:
         return UNKNOWN if (i.rm >> 3 if info.byte_registers & 2 else i.rm) == reg else 0
     return 0
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def moved_by(i: InstrP, low: LoweringP, base: cython.int, index: cython.int, scale: cython.int) -> int64_t:
+    """How far an instruction moves base + index << scale, or UNKNOWN."""
+    change: int64_t = 0 if base == NO_REG else change_of(i, low, base)
+    other: int64_t = 0 if index == NO_REG else change_of(i, low, index)
+    return UNKNOWN if change == UNKNOWN or other == UNKNOWN else change + (other << scale)
 
 
 @cython.cfunc
@@ -253,6 +282,7 @@ def plan_window(b: BuilderP, access: AccessP) -> WindowP:
     k: cython.int
     number: cython.int = free_holder(b)
     members: cython.int = 0
+    is_carried: cython.bint = False
     is_write: cython.int = access.is_write
     # hot code that reads and then writes probes once, for writing: nearly always that is allowed
     merges: cython.bint = b.is_hot and not is_unmerged(b.t, b.out.gpa)[0]
@@ -291,13 +321,12 @@ def plan_window(b: BuilderP, access: AccessP) -> WindowP:
                     break
         if not is_followed(row):
             break
-        if access.index != NO_REG and change_of(i, row, access.index):
-            break
-        change = change_of(i, row, access.base) if access.base != NO_REG else 0
+        change = moved_by(i, row, access.base, access.index, access.scale)
         if change == UNKNOWN:
             break
         moved += change
-    if members == 0:
+        is_carried = is_carried or (k == b.loop_end and number > 0)
+    if members == 0 and not is_carried:
         return cython.NULL
     window = cython.address(b.windows[number])
     window.holder = b.s1 if number == 0 else b.holders[number - 1]
@@ -319,6 +348,23 @@ def plan_window(b: BuilderP, access: AccessP) -> WindowP:
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
+def stride_of(b: BuilderP, window: WindowP) -> int64_t:
+    k: cython.int
+    moved: int64_t = 0
+    change: int64_t
+    i: InstrP
+    for k in range(b.loop_end + 1):
+        i = cython.address(b.block.first[k])
+        change = moved_by(i, lowering_of(i.entry), window.base, window.index, window.scale)
+        if change == UNKNOWN:
+            return UNKNOWN
+        moved += change
+    return moved if moved > -PAGE_BYTES else PAGE_BYTES
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
 def follow(b: BuilderP) -> cython.void:
     k: cython.int
     window: WindowP
@@ -327,15 +373,15 @@ def follow(b: BuilderP) -> cython.void:
     if not is_followed(low):
         close_windows(b)
         return
-    for k in range(5):
+    for k in range(WINDOW_LIMIT):
         window = cython.address(b.windows[k])
         if window.holder == NO_REG:
             continue
         if window.holder == b.s1 and b.is_s1_used:
             window.holder = NO_REG
             continue
-        change = change_of(b.i, low, window.base) if window.base != NO_REG else 0
-        if change == UNKNOWN or (window.index != NO_REG and change_of(b.i, low, window.index)):
+        change = moved_by(b.i, low, window.base, window.index, window.scale)
+        if change == UNKNOWN:
             window.holder = NO_REG
         else:
             window.moved += change
