@@ -13,6 +13,8 @@ class VcpuMetrics:
 
     #: how often guest execution stopped, by the reason's number
     exits: list[int] = field(default_factory=lambda: [0] * 16)
+    #: host time in answering them, by the reason's number
+    exit_ns: list[int] = field(default_factory=lambda: [0] * 16)
     guest_ns: int = 0
     #: answering exits, running alarms and posted work
     vmm_ns: int = 0

@@ -1,4 +1,4 @@
-"""`ringfence explain`: what in x86 a virtual machine monitor must watch, in general or in a file.
+"""`ringfence explain`: what in x86 a virtual machine monitor must watch, in general, in a file or in a run.
 
 A *privileged* instruction faults outside ring 0, so a monitor can wait for the fault. A *sensitive* one
 (privilege-sensitive) does not fault and yet shows or depends on privileged state: these make x86 hard to
@@ -25,6 +25,8 @@ CLASSES = {
 MARKS = {"privileged": "P", "sensitive": "S", "innocuous": " "}
 #: not in the table: Ringfence's guests don't have it
 UNKNOWN = "?"
+#: width of tables that do not go to a terminal
+PIPE_COLUMNS = 130
 CHUNK_BYTES = 1 << 20
 MAX_INSTRUCTION_BYTES = 15
 
@@ -40,20 +42,38 @@ class Code:
 
 
 @click.command("explain")
-@click.argument("what", metavar="x86|FILE")
+@click.argument("what", metavar="x86|FILE|REPORT.json")
 @click.option("--bits", type=click.Choice(["16", "32", "64"]), default="64", show_default=True,
               help="Code width of a FILE that is not ELF.")  # fmt: skip
-@click.option("--all", "shows_all", is_flag=True, help="x86: list the innocuous instructions as well.")
+@click.option("--all", "shows_all", is_flag=True, help="List all: of x86, the innocuous instructions too.")
 @click.option("--marked", is_flag=True, help="FILE: print only what is marked.")
 def command(what: str, bits: str, shows_all: bool, marked: bool) -> None:
     """List x86's privileged and privilege-sensitive instructions, or mark them in a binary.
 
     'x86' prints the lists. FILE, an x86 ELF or raw code, is disassembled; P marks a privileged instruction,
-    S a privilege-sensitive one, ? one that Ringfence's instruction table does not have.
+    S a privilege-sensitive one, ? one that Ringfence's instruction table does not have. REPORT.json, from
+    `ringfence run --report REPORT.json`, shows what such instructions and everything else cost in that run.
     """
+    if what.endswith(".json"):
+        _explain_report(Path(what), shows_all)
+        return
     lines = _list_rows(shows_all) if what == "x86" else _mark_file(Path(what), int(bits), marked)
     for line in lines:
         click.echo(line)
+
+
+def _explain_report(path: Path, shows_all: bool) -> None:
+    from rich.console import Console
+
+    from ringfence.cli.explain_report import report_tables
+
+    tables = report_tables(path, shows_all)
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=PIPE_COLUMNS)
+    for table in tables:
+        console.print(table)
+        console.print()
 
 
 def _list_rows(shows_all: bool) -> Iterator[str]:

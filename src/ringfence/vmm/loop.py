@@ -97,6 +97,7 @@ class VcpuLoop:
             did_work = self._service()
         done = time.perf_counter_ns()
         metrics.vmm_ns += done - left
+        metrics.exit_ns[reason] += done - left
         if is_idle and not did_work and not self._control.is_interrupted:
             self._sleep()
             metrics.idle_ns += time.perf_counter_ns() - done

@@ -6,15 +6,24 @@ exits, alarms), idle (halted).
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from typing import Any
 
 from ringfence.core.exits import Reason
+from ringfence.core.x86._gen_rows import ROWS, Row
 from ringfence.metrics import VcpuMetrics
 from ringfence.version import __version__
 from ringfence.vmm.outcome import Outcome
 from ringfence.vmm.vcpu import Parts
+
+#: what the translator does with an instruction: docs/design/translator.md
+CLASSES = ("copy", "rewrite", "emulate", "exit")
+#: why its handler was called from translated code, and the counter's name
+CALLED = {"missed": "missed", "emulate": "emulated", "exit": "exited"}
+
+#: what is decoded as an instruction, but is in no row
+UNDEFINED = Row("", "(undefined)", (), "", "innocuous", "", "", "", "", "", ())
 
 
 class Totals:
@@ -24,6 +33,8 @@ class Totals:
         self.vcpus: list[Counter[str]] = []
         self.interrupts: list[Counter[int]] = []
         self.exceptions: list[Counter[int]] = []
+        #: by row of the instruction tables and what is counted
+        self.rows: list[Counter[tuple[int, str]]] = []
         self.unclaimed: Counter[tuple[str, int, bool]] = Counter()
 
     def add(self, board: Parts) -> None:
@@ -32,9 +43,12 @@ class Totals:
                 self.vcpus.append(Counter())
                 self.interrupts.append(Counter())
                 self.exceptions.append(Counter())
+                self.rows.append(Counter())
             counters = dict(vcpu.counters())
             self.interrupts[index].update(counters.pop("interrupts", {}))
             self.exceptions[index].update(counters.pop("exceptions", {}))
+            for row, counts in counters.pop("rows", {}).items():
+                self.rows[index].update({(row, name): count for name, count in counts.items()})
             self.vcpus[index].update({name: int(value) for name, value in counters.items()})
         for bus in (board.pio, board.mmio):
             for (address, is_write), count in bus.unclaimed.items():
@@ -45,6 +59,7 @@ class Totals:
         twin.vcpus = [Counter(counter) for counter in self.vcpus]
         twin.interrupts = [Counter(counter) for counter in self.interrupts]
         twin.exceptions = [Counter(counter) for counter in self.exceptions]
+        twin.rows = [Counter(counter) for counter in self.rows]
         twin.unclaimed = Counter(self.unclaimed)
         return twin
 
@@ -58,9 +73,9 @@ def make(
         "outcome": _outcome(outcome),
         "reboots": reboots,
         "vcpus": [
-            _vcpu(counters, interrupts, exceptions, loop)
-            for counters, interrupts, exceptions, loop in zip(
-                totals.vcpus, totals.interrupts, totals.exceptions, metrics, strict=True
+            _vcpu(counters, interrupts, exceptions, rows, loop)
+            for counters, interrupts, exceptions, rows, loop in zip(
+                totals.vcpus, totals.interrupts, totals.exceptions, totals.rows, metrics, strict=True
             )
         ],
         "unclaimed": [
@@ -82,11 +97,16 @@ def _outcome(outcome: Outcome | None) -> dict[str, Any] | None:
 
 
 def _vcpu(
-    counters: Counter[str], interrupts: Counter[int], exceptions: Counter[int], loop: VcpuMetrics
+    counters: Counter[str],
+    interrupts: Counter[int],
+    exceptions: Counter[int],
+    rows: Counter[tuple[int, str]],
+    loop: VcpuMetrics,
 ) -> dict[str, Any]:
     instructions = counters["instructions"]
     return {
         "exits": {reason.name: loop.exits[reason] for reason in Reason if loop.exits[reason]},
+        "exit_ns": {reason.name: loop.exit_ns[reason] for reason in Reason if loop.exits[reason]},
         "instructions": instructions,
         "mips": loop.mips(instructions),
         "guest_ns": loop.guest_ns,
@@ -95,7 +115,51 @@ def _vcpu(
         "interrupts": _by_vector(interrupts),
         "exceptions": _by_vector(exceptions),
         "counters": dict(sorted(counters.items())),
+        "classes": _classes(counters, rows),
+        "rows": _rows(rows),
     }
+
+
+def _classes(counters: Counter[str], rows: Counter[tuple[int, str]]) -> dict[str, Any]:
+    """Instructions by what the translator does with them."""
+    sums: Counter[str] = Counter()
+    for (_, name), count in rows.items():
+        sums[name] += count
+    in_place = counters["instructions_in_place"]
+    called = sums["missed"] + sums["emulated"] + sums["exited"]
+    return {
+        "translated": {name: sums[name] for name in CLASSES},
+        "executed": {
+            "interpreted": max(0, counters["instructions"] - in_place - called),
+            "in_place": in_place,
+            "missed": sums["missed"],
+            "emulate": sums["emulated"],
+            "exit": sums["exited"],
+        },
+    }
+
+
+def _rows(rows: Counter[tuple[int, str]]) -> list[dict[str, Any]]:
+    """The instructions that were translated, what called out most first."""
+    made: list[dict[str, Any]] = []
+    found: dict[int, dict[str, int]] = defaultdict(dict)
+    for (number, name), count in rows.items():
+        found[number][name] = count
+    for number, counts in found.items():
+        row = ROWS[number] if number < len(ROWS) else UNDEFINED
+        made.append(
+            {
+                "instruction": f"{row.mnemonic} {','.join(row.operands)}".rstrip(),
+                "encoding": row.encoding,
+                "class": row.klass,
+                "translated": {name: counts[name] for name in CLASSES if name in counts},
+                "called": {name: counts[key] for name, key in CALLED.items() if key in counts},
+                "sampled": counts.get("sampled", 0),
+                "sampled_ns": counts.get("sampled_ns", 0),
+            }
+        )
+    made.sort(key=lambda row: (-sum(row["called"].values()), -sum(row["translated"].values())))
+    return made
 
 
 def _by_vector(counts: Counter[int]) -> dict[str, int]:

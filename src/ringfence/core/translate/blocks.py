@@ -98,6 +98,10 @@ from cython.cimports.ringfence.core.translate.stack import (
 )
 from cython.cimports.ringfence.core.translate.system import put_disable_interrupts, put_swap_base
 from cython.cimports.ringfence.core.translate.translation import (
+    CLASS_COPY,
+    CLASS_EMULATE,
+    CLASS_EXIT,
+    CLASS_REWRITE,
     LEVEL_AVX,
     LEVEL_AVX512,
     LEVEL_SSE,
@@ -177,18 +181,31 @@ def put_by_kind(b: BuilderP, low: LoweringP) -> cython.bint:
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
+def class_of(kind: cython.int) -> cython.int:
+    """Of an instruction that was put in place."""
+    if kind == KIND_COPY or kind == KIND_COPY_VEX or kind == KIND_RAW:
+        return CLASS_COPY
+    return CLASS_COPY if kind == KIND_LOW_REGISTER or kind == KIND_OFFSET else CLASS_REWRITE
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
 def put_instruction(b: BuilderP, low: LoweringP) -> cython.void:
     ends: cython.bint = entry_info(b.i.entry).attributes & ATTRIBUTE_END != 0 or b.index == b.count - 1
     is_branch: cython.bint = entry_info(b.i.entry).attributes & ATTRIBUTE_END != 0
     first_stub: cython.int = b.stub_count
+    leaves: cython.bint = is_branch or low.kind == KIND_BRANCH
     if put_by_kind(b, low):
+        b.classes[b.index] = class_of(low.kind)
         set_resume(b, first_stub)
         if ends and not is_branch:
             put_fall_through(b)
         return
     close_windows(b)
     save_flags(b, b.live_in[b.index])
-    put_callout(b, new_site(b, SITE_LEAVE if is_branch or low.kind == KIND_BRANCH else SITE_INTERPRET))
+    put_callout(b, new_site(b, SITE_LEAVE if leaves else SITE_INTERPRET))
+    b.classes[b.index] = CLASS_EXIT if leaves else CLASS_EMULATE
     b.flags = FLAGS_BOTH
     if ends and not is_branch:
         put_fall_through(b)
@@ -376,6 +393,8 @@ def translate_block(
     insert_translation(cpu, t, b.out)
     if primary != cython.NULL:
         primary.twin = b.out
+    for b.index in range(b.count):
+        t.rows[block.first[b.index].entry].translated[b.classes[b.index]] += 1
     t.count.translations += 1
     t.count.instructions += b.count
     t.count.guest_bytes += b.out.bytes

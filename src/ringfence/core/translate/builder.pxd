@@ -88,6 +88,7 @@ cdef struct Builder:
     int failed                  # the arena is used up
     TlbEntry* tlb_read
     TlbEntry* tlb_write
+    uint8_t classes[34]         # CLASS_* of each instruction
     uint8_t kills[34]           # FlagSet that each instruction overwrites for certain
     uint8_t live_in[34]         # ... live before it
     uint8_t live_out[34]

@@ -15,8 +15,11 @@ from cython.cimports.ringfence.core.translate.lowering import (
 )
 from cython.cimports.ringfence.core.translate.slots import judge_slot
 from cython.cimports.ringfence.core.translate.translation import (
+    CALLOUT_SAMPLES,
     IMMEDIATE_ADDRESS,
     OPERAND_ADDRESS,
+    SITE_INTERPRET,
+    SITE_LEAVE,
     SITE_MEMORY,
     SITE_SLOT,
     SITE_VECTOR,
@@ -43,6 +46,7 @@ from cython.cimports.ringfence.core.x86.state import (
     InstrP,
     TlbEntry,
 )
+from cython.cimports.ringfence.core.x86.time import guest_ns
 from cython.cimports.ringfence.core.x86.tlb import new_generation
 
 
@@ -61,10 +65,13 @@ def import_flags(cpu: CpuP) -> cython.void:
 def settle_budgets(cpu: CpuP) -> cython.bint:
     k: cython.int
     is_over: cython.bint = False
-    cpu.budget -= translator_of(cpu).budget
+    t: TranslatorP = translator_of(cpu)
+    used: cython.int = t.budget
     for k in range(4):
         is_over = is_over or cpu.budgets[k] < 0
-        cpu.budget += cpu.budgets[k]
+        used -= cpu.budgets[k]
+    cpu.budget -= used
+    t.count.in_place += used / INSTR_BYTES
     refill_budgets(cpu)
     return is_over
 
@@ -152,6 +159,14 @@ def paid_too_much(cpu: CpuP, site: SiteP) -> cython.int:
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
+def take_back(cpu: CpuP, t: TranslatorP, site: SiteP) -> cython.void:
+    cpu.budget += paid_too_much(cpu, site)
+    t.count.in_place -= paid_too_much(cpu, site) / INSTR_BYTES
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
 def interpret_site(cpu: CpuP, t: TranslatorP, site: SiteP) -> uint64_t:
     i: InstrP = cython.address(t.pair[0])
     low: LoweringP = lowering_of(site.instr.entry)
@@ -168,6 +183,8 @@ def interpret_site(cpu: CpuP, t: TranslatorP, site: SiteP) -> uint64_t:
     cpu.first = i
     cpu.current = i
     cpu.budget -= site.index * INSTR_BYTES
+    t.count.in_place += site.index
+    t.rows[site.instr.entry].called[site.kind] += 1
     i.fn(cpu, i)
     cpu.vector_ready = vector_level(cpu) if cpu.vector_ready else 0
     if not t.is_completed:
@@ -184,6 +201,8 @@ def interpret_site(cpu: CpuP, t: TranslatorP, site: SiteP) -> uint64_t:
         return leave(t)
     cpu.first = cython.NULL
     cpu.budget += site.index * INSTR_BYTES
+    # the way out of the block counts them, and this one as if it had been done in place
+    t.count.in_place -= site.index + 1
     if uses_flags:
         export_flags(cpu)
     return restore(cpu, t, site, site.resume)
@@ -209,9 +228,36 @@ def restore(cpu: CpuP, t: TranslatorP, site: SiteP, target: uint32_t) -> uint64_
 @cython.nogil
 @cython.exceptval(check=False)
 def callout(cpu: CpuP) -> uint64_t:
+    """Answer a call-out; the routine to go on with. One that ends by a long jump is not timed."""
     t: TranslatorP = translator_of(cpu)
     site: SiteP = cython.cast(SiteP, cpu.site)
+    target: uint64_t
+    asked: uint64_t
+    begun: uint64_t
+    spent: uint64_t
     t.count.callouts[site.kind] += 1
+    t.callouts += 1
+    if t.callouts & (CALLOUT_SAMPLES - 1):
+        return answer(cpu, t, site)
+    asked = guest_ns(cpu)
+    begun = guest_ns(cpu)
+    target = answer(cpu, t, site)
+    # less what it takes to read the clock
+    spent = guest_ns(cpu) - begun
+    spent -= min(spent, begun - asked)
+    t.count.sampled[site.kind] += 1
+    t.count.sampled_ns[site.kind] += spent
+    if site.kind == SITE_INTERPRET or site.kind == SITE_LEAVE:
+        t.rows[site.instr.entry].sampled += 1
+        t.rows[site.instr.entry].sampled_ns += spent
+    return target
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def answer(cpu: CpuP, t: TranslatorP, site: SiteP) -> uint64_t:
+    is_there: cython.bint
     settle_vector(cpu)
     cpu.a.regs[BLOCK_RIP] = site.owner.rip
     if site.kind == SITE_VECTOR:
@@ -230,7 +276,11 @@ def callout(cpu: CpuP) -> uint64_t:
         cpu.first = cython.address(site.instr)
         cpu.current = cpu.first
         t.charge = site.index * INSTR_BYTES - paid_too_much(cpu, site)
-        if refill(cpu, site):
+        # a page fault leaves from here
+        t.count.in_place += t.charge / INSTR_BYTES
+        is_there = refill(cpu, site)
+        t.count.in_place -= t.charge / INSTR_BYTES
+        if is_there:
             cpu.first = cython.NULL
             t.count.refills += 1
             return restore(cpu, t, site, site.retry)
@@ -245,8 +295,8 @@ def callout(cpu: CpuP) -> uint64_t:
             # the window does not fit this time: go on without any
             if site.owner.twin != cython.NULL:
                 cpu.first = cython.NULL
-                cpu.budget += paid_too_much(cpu, site)
+                take_back(cpu, t, site)
                 return restore(cpu, t, site, site.owner.twin.offsets[site.index])
             t.wants_twin = site.owner
-    cpu.budget += paid_too_much(cpu, site)
+    take_back(cpu, t, site)
     return interpret_site(cpu, t, site)

@@ -1,5 +1,5 @@
 # Translated blocks and the places where they leave or call out; one Translator for each vCPU.
-from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from ringfence.core.host.code_buffer cimport CodeBuffer
 from ringfence.core.x86.state cimport Cpu, Instr, Slot
 
@@ -14,6 +14,7 @@ cdef enum:
     TRANSLATION_BUCKETS = 131072
     PAGE_LISTS = 8192
     MODELS = 16384
+    CALLOUT_SAMPLES = 64        # one call-out in so many is timed
     UNMERGED_MISSES = 64        # of a window that reads first, before its block does without
     OPERAND_ADDRESS = 255
     IMMEDIATE_ADDRESS = 254     # the instruction's immediate
@@ -145,6 +146,19 @@ cdef struct Region:
     uint8_t* data               # below 2 GiB
     Translation* first
 
+#  How each row of the instruction tables was translated, and how often call-outs ran it.
+cdef struct RowCount:
+    uint64_t translated[4]      # instructions, by CLASS_*
+    uint64_t called[3]          # call-outs to its handler, by the SiteKind of the place
+    uint64_t sampled            # of which one in CALLOUT_SAMPLES is timed
+    uint64_t sampled_ns
+
+cdef enum:                      # classes of translated instructions
+    CLASS_COPY = 0              # the same instruction, its operands put in place
+    CLASS_REWRITE = 1           # other host instructions that do the same
+    CLASS_EMULATE = 2           # a call-out to its handler, then on
+    CLASS_EXIT = 3              # a call-out to its handler, then the run loop
+
 cdef struct TranslatorCounters:
     uint64_t translations
     uint64_t instructions       # translated
@@ -160,6 +174,9 @@ cdef struct TranslatorCounters:
     uint64_t entries            # into translated code, from the run loop
     uint64_t interpreted_blocks
     uint64_t callouts[8]        # by SiteKind
+    uint64_t sampled[8]         # of which these were timed
+    uint64_t sampled_ns[8]
+    int64_t in_place            # guest instructions that translated code did without a call-out
     uint64_t refills            # probes that missed and then hit
 
 cdef struct Translator:
@@ -180,6 +197,7 @@ cdef struct Translator:
     uint32_t refills            # of the budget, modulo 4
     Exit* pending               # left by this exit: link it when its target is known
     uint32_t is_inside          # guest flags are in cpu.saved_flags, not in the interpreter's form
+    uint32_t callouts           # counted, to time some
     uint32_t is_completed       # the instruction of a call-out is done
     uint32_t interpret_next     # the next block is the interpreter's
     int32_t charge              # of the budget, if the running call-out faults
@@ -197,6 +215,7 @@ cdef struct Translator:
     uint32_t* store_table       # hash table of their places in units of 16 bytes, counted from 1
     uint64_t store_mask
     TranslatorCounters count
+    RowCount rows[4096]
 
 ctypedef Translator* TranslatorP
 

@@ -9,6 +9,10 @@ from cython.cimports.ringfence.core.translate.links import translated_written
 from cython.cimports.ringfence.core.translate.routines import put_routines
 from cython.cimports.ringfence.core.translate.stored import forget_store
 from cython.cimports.ringfence.core.translate.translation import (
+    CLASS_COPY,
+    CLASS_EMULATE,
+    CLASS_EXIT,
+    CLASS_REWRITE,
     REGION_CODE_BYTES,
     REGION_DATA_BYTES,
     REGIONS,
@@ -18,6 +22,7 @@ from cython.cimports.ringfence.core.translate.translation import (
     TranslatorP,
     translator_of,
 )
+from cython.cimports.ringfence.core.x86.decode_table import ENTRY_LIMIT
 from cython.cimports.ringfence.core.x86.state import INSTR_BYTES, Cpu, CpuP
 from cython.cimports.ringfence.core.x86.thunk import __get_cpuid_count
 from cython.cimports.ringfence.core.x86.tlb import empty_host_jumps
@@ -28,6 +33,8 @@ from ringfence.errors import HostError
 THRESHOLD = 16
 #: instructions between two looks at the clock
 BUDGET = 65536
+#: kinds of call-outs, by SiteKind
+KINDS = ((0, "memory"), (1, "interpret"), (2, "leave"), (3, "vector"), (6, "slot"))
 
 
 @cython.cfunc
@@ -106,7 +113,9 @@ def translator_counters(cpu: CpuP) -> dict:
     if t == cython.NULL:
         return {}
     c = cython.address(t.count)
-    return {
+    k: cython.int
+    # by SiteKind, whose names can't index an array
+    found: dict = {
         "translations": c.translations,
         "translated_instructions": c.instructions,
         "translated_guest_bytes": c.guest_bytes,
@@ -120,6 +129,7 @@ def translator_counters(cpu: CpuP) -> dict:
         "translation_unlinks": c.unlinks,
         "translation_entries": c.entries,
         "interpreted_blocks": c.interpreted_blocks,
+        "instructions_in_place": max(c.in_place, 0),
         "probe_refills": c.refills,
         "callouts_memory": c.callouts[0] - c.refills,
         "callouts_interpret": c.callouts[1],
@@ -127,3 +137,34 @@ def translator_counters(cpu: CpuP) -> dict:
         "callouts_vector": c.callouts[3],
         "callouts_slot": c.callouts[6],
     }
+    for k, name in KINDS:
+        found[f"callouts_{name}_sampled"] = c.sampled[k]
+        found[f"callouts_{name}_sampled_ns"] = c.sampled_ns[k]
+    return found
+
+
+@cython.cfunc
+def row_counters(cpu: CpuP) -> dict:
+    """By the number of the row; only rows and counts that are not 0."""
+    t: TranslatorP = translator_of(cpu)
+    found: dict = {}
+    k: cython.int
+    if t == cython.NULL:
+        return found
+    for k in range(ENTRY_LIMIT):
+        row = cython.address(t.rows[k])
+        counts = {
+            "copy": row.translated[CLASS_COPY],
+            "rewrite": row.translated[CLASS_REWRITE],
+            "emulate": row.translated[CLASS_EMULATE],
+            "exit": row.translated[CLASS_EXIT],
+            "missed": row.called[0],
+            "emulated": row.called[1],
+            "exited": row.called[2],
+            "sampled": row.sampled,
+            "sampled_ns": row.sampled_ns,
+        }
+        counts = {name: count for name, count in counts.items() if count}
+        if counts:
+            found[k] = counts
+    return found

@@ -18,6 +18,7 @@ from cython.cimports.ringfence.core.translate.translation import translator_of
 from cython.cimports.ringfence.core.translate.translator import (
     free_translator,
     new_translator,
+    row_counters,
     translation_key,
     translator_counters,
     tune_translator,
@@ -344,6 +345,7 @@ class Vcpu:
             "unknown_msrs": c.unknown_msrs,
             "interrupts": {k: c.interrupts[k] for k in range(256) if c.interrupts[k]},
             "exceptions": {k: c.exceptions[k] for k in range(32) if c.exceptions[k]},
+            "rows": row_counters(self.cpu),
         } | translator_counters(self.cpu)
 
     def _refresh(self) -> None:
