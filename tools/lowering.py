@@ -19,7 +19,7 @@ KINDS = [
     "interpret", "leave", "copy", "raw", "low_register", "lea", "offset", "nop", "push_register",
     "pop_register", "push_immediate", "push_operand", "leave_frame", "jump", "branch", "call", "return",
     "jump_operand", "call_operand", "loop", "divide", "divide_signed", "copy_vex", "disable_interrupts",
-    "swap_base",
+    "swap_base", "enable_interrupts", "push_flags", "pop_flags", "read_selector", "read_control",
 ]  # fmt: skip
 DIVISIONS = ("divide", "divide_signed")
 VECTOR, ALIGNED, CONDITIONAL, IMPLICIT, AVX, AVX512 = 1, 2, 4, 8, 16, 32
@@ -43,7 +43,10 @@ OF_HANDLER = {
     "move.cbw": "raw", "move.cwd": "raw", "move.cmc": "raw", "move.clc": "raw", "move.stc": "raw",
     "move.sahf": "raw", "move.lahf": "raw", "move.xchg_rax": "low_register",
     "muldiv.mulx": "copy_vex",
-    "eflags.cli": "disable_interrupts", "system.swapgs": "swap_base",
+    "eflags.cli": "disable_interrupts", "system.swapgs": "swap_base", "eflags.sti": "enable_interrupts",
+    "eflags.pushf": "push_flags", "eflags.popf": "pop_flags", "sreg.mov_from_sreg": "read_selector",
+    "table_registers.str_": "read_selector", "table_registers.sldt": "read_selector",
+    "control.mov_from_cr": "read_control", "control.smsw": "read_control",
 }  # fmt: skip
 #: roles of the operands of handlers written by hand
 MODES = {

@@ -48,6 +48,7 @@ class MachineConfig:
         kernel: a Linux bzImage, a PVH or multiboot ELF; or raw code when ``raw_at`` says where.
         disks: each a path, with ``,ro`` at the end for read only.
         memory: guest RAM: ``"512M"``, or a number of bytes.
+        patch: translate sensitive instructions as call-outs, and patch those that turn hot.
         firmware: a ROM started at the reset vector instead of a kernel.
         net: a NIC's backend: ``none``, ``loopback`` or ``pcap=FILE``.
         debug_exit: the port of an isa-debug-exit device; None for none.
@@ -66,6 +67,7 @@ class MachineConfig:
     memory: str | int = DEFAULT_MEMORY
     cpu: str = "x86-64-v2"
     engine: str = "translate"
+    patch: bool = False
     firmware: AnyPath | None = None
     net: str = "none"
     debug_exit: int | None = None
@@ -80,6 +82,8 @@ class MachineConfig:
             raise UserError("a firmware takes no initrd and no command line")
         if self.engine not in ENGINES:
             raise UserError(f"no engine {self.engine!r}: choose {', '.join(ENGINES)}")
+        if self.patch and self.engine != "translate":
+            raise UserError("only translated code is patched: it takes the engine translate")
         if self.debug_exit is not None and not 0 <= self.debug_exit <= 0xFFFF:
             raise UserError(f"not a port: {self.debug_exit:#x}")
         if self.raw_at is not None and not 0 <= self.raw_at < MIB:

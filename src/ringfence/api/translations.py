@@ -15,7 +15,7 @@ from typing import Any
 
 from ringfence.errors import UserError
 
-FORMAT = "ringfence translations 1"
+FORMAT = "ringfence translations 2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +115,18 @@ class Exit:
 
 
 @dataclass(frozen=True, slots=True)
+class Patch:
+    """Code that a call-out of a translation was replaced with, away from the rest of its code."""
+
+    position: int
+    host: bytes
+
+    @property
+    def end(self) -> int:
+        return self.position + len(self.host)
+
+
+@dataclass(frozen=True, slots=True)
 class Translation:
     """One translated block.
 
@@ -125,6 +137,7 @@ class Translation:
         is_twin: each access is probed; entered in the middle, by way of another translation's call-outs.
         entry, body: position where it is entered in the canonical map, and in its own.
         starts: position of each instruction's code.
+        sites, exits: those of its patches too.
     """
 
     rip: int
@@ -143,6 +156,7 @@ class Translation:
     starts: tuple[int, ...]
     sites: tuple[Site, ...]
     exits: tuple[Exit, ...]
+    patches: tuple[Patch, ...]
 
     @property
     def end(self) -> int:
@@ -191,7 +205,7 @@ def read_translations(path: Path) -> Translations:
 
 _site_row = attrgetter(*(field.name for field in fields(Site)))
 _exit_row = attrgetter(*(field.name for field in fields(Exit)))
-_numbers = [field.name for field in fields(Translation)[:-5]]
+_numbers = [field.name for field in fields(Translation)[:-6]]
 _block_row = attrgetter(*_numbers)
 
 
@@ -200,8 +214,9 @@ def _lines(found: Translations) -> Iterator[str]:
     for block in found.blocks:
         sites = [_site_row(site) for site in block.sites]
         exits = [_exit_row(exit) for exit in block.exits]
+        patches = [(patch.position, patch.host.hex()) for patch in block.patches]
         yield json.dumps(
-            [*_block_row(block), block.guest.hex(), block.host.hex(), block.starts, sites, exits]
+            [*_block_row(block), block.guest.hex(), block.host.hex(), block.starts, sites, exits, patches]
         )
 
 
@@ -220,7 +235,7 @@ def _parse(lines: Iterable[str]) -> Translations:
 
 
 def _block(*row: Any) -> Translation:
-    *numbers, guest, host, starts, sites, exits = row
+    *numbers, guest, host, starts, sites, exits, patches = row
     return Translation(
         **dict(zip(_numbers, numbers, strict=True)),
         guest=bytes.fromhex(guest),
@@ -228,4 +243,5 @@ def _block(*row: Any) -> Translation:
         starts=tuple(starts),
         sites=tuple(Site(*site) for site in sites),
         exits=tuple(Exit(*exit) for exit in exits),
+        patches=tuple(Patch(position, bytes.fromhex(code)) for position, code in patches),
     )

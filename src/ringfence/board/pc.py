@@ -49,6 +49,8 @@ Post = Callable[[Callable[[], None]], None]
 
 _PORTS = 1 << 16
 _PHYSICAL_BITS = 52
+#: with `MachineConfig.patch`: call-outs of a sensitive instruction until it is patched
+_PATCH_AFTER = 16
 _LAPIC_SVR, _LAPIC_LINT0, _LAPIC_LINT1 = 0x0F0, 0x350, 0x360
 _SVR_ENABLED, _LVT_EXTINT, _LVT_NMI = 0x1FF, 0x700, 0x400
 #: The PC's 18.2 Hz: counter 0, both bytes, mode 3, a count of 65536.
@@ -79,6 +81,8 @@ class Board:
         self.devices: dict[str, Device] = {}
         entry = self._fill_memory()
         self.vcpus = [Vcpu(0, self.memory, config.cpu, config.engine)]  # type: ignore[call-arg]  # its signature is in C
+        if config.patch:
+            self.vcpus[0].patch_after = _PATCH_AFTER
         self.interrupts = Interrupts(self.vcpus)
         self.pic = self.interrupts.pic
         self.ioapic = self.interrupts.ioapic

@@ -150,7 +150,7 @@ def _callouts(vcpu: dict[str, Any]) -> Table:
 
 
 def _rows(title: str, rows: list[dict[str, Any]], limit: int) -> Table:
-    numbers = "in place", "sites", "called out", "ns each", "ms"
+    numbers = "in place", "sites", "patched", "called out", "ns each", "ms"
     table = _table(title, "<instruction", "<class", *numbers, "<how")
     for row in rows[:limit]:
         made, called = row["translated"], row["called"]
@@ -161,6 +161,7 @@ def _rows(title: str, rows: list[dict[str, Any]], limit: int) -> Table:
             Text(row["class"]),
             f"{made.get('copy', 0) + made.get('rewrite', 0):,}",
             f"{made.get('emulate', 0) + made.get('exit', 0):,}",
+            f"{row['patched']:,}",
             f"{times:,}",
             each,
             cost,
@@ -184,6 +185,8 @@ def _translation(counters: dict[str, int]) -> Table:
         "host code": f"{host:,} bytes, {host / max(1, guest):.1f} for each",
         "jumps that go straight to their target": f"{counters['translation_links']:,}",
         "entries from the run loop": f"{counters['translation_entries']:,}",
+        "call-outs patched": f"{counters['patches']:,}",
+        "  in their place": f"{counters['patches_in_place']:,}",
         "regions of the code cache emptied": f"{counters['translation_regions_evicted']:,}",
     }.items():
         table.add_row(name, text)

@@ -52,6 +52,9 @@ def _number(ctx: click.Context, parameter: click.Parameter, value: str | None) -
     show_default=True,
     help="What runs guest code: translate or interpret.",
 )
+@click.option(
+    "--patch", is_flag=True, help="Let sensitive instructions call out, and patch where they turn hot."
+)
 @click.option("--firmware", metavar="ROM", help="Start this ROM image at the reset vector; no kernel.")
 @click.option(
     "--net", metavar="none|loopback|pcap=FILE", default="none", show_default=True, help="Backend of a NIC."

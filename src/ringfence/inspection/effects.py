@@ -59,8 +59,8 @@ IMMEDIATES = {
 FOLLOWED = {
     Mnemonic.MOV: "mov", Mnemonic.LEA: "lea", Mnemonic.RORX: "rorx", Mnemonic.SHR: "shr",
     Mnemonic.SHL: "shl", Mnemonic.ADD: "add", Mnemonic.SUB: "sub", Mnemonic.AND: "and",
-    Mnemonic.XOR: "xor", Mnemonic.CMP: "cmp", Mnemonic.TEST: "test", Mnemonic.IMUL: "imul",
-    Mnemonic.CMOVB: "cmovb",
+    Mnemonic.OR: "or", Mnemonic.XOR: "xor", Mnemonic.CMP: "cmp", Mnemonic.TEST: "test",
+    Mnemonic.IMUL: "imul", Mnemonic.CMOVB: "cmovb",
 }  # fmt: skip
 
 

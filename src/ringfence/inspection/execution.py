@@ -9,6 +9,8 @@ from ringfence.inspection.values import MASK32, MASK64, Value, possible_bits, un
 
 #: conditions by number
 JAE, JNE, JA = 3, 5, 7
+#: bits of RFLAGS
+IF, DF = 1 << 9, 1 << 10
 
 
 def execute(step: Step, state: State, rules: Rules) -> str:
@@ -80,6 +82,8 @@ class _Instruction:
             state.compared = None
         for access in effect.accesses:
             if access.is_write:
+                if self._is_flags(access) and not self._keeps_mode():
+                    return "a system flag is written that the mode depends on"
                 reason = self._store(access, result if effect.name == "mov" else None)
                 if reason:
                     return reason
@@ -126,6 +130,22 @@ class _Instruction:
             return self._check_slot_count(value)
         found = rules.slot_field(at, access.size)
         return self._fill_slot(*found, value) if found and access.size == 8 else ""
+
+    def _is_flags(self, access: Memory) -> bool:
+        at = self.rules.address(access, self.state)
+        return at.is_constant and -8 < at.constant - self.rules.fields["rflags"] < 8
+
+    def _keeps_mode(self) -> bool:
+        """Of RFLAGS only IF and DF change: AND and OR with a constant, XOR with what has no other bits."""
+        if self.effect.bits != 32 or len(self.effect.operands) != 2:
+            return False
+        other = self._value(self.effect.operands[1])
+        if self.effect.name == "and":
+            other = Value(~other.constant & MASK32, other.terms)
+        elif self.effect.name not in ("or", "xor"):
+            return False
+        bits = possible_bits(other)
+        return bits is not None and not bits & ~(IF | DF)
 
     def _check_slot_count(self, value: Value | None) -> str:
         if value is not None:

@@ -61,8 +61,11 @@ def host_lines(block: Translation, names: Names) -> Iterator[Line]:
     """The host's instructions, with labels where some jump arrives."""
     formatter = _formatter()
     instructions = list(Decoder(64, block.host, ip=block.entry))
+    for patch in block.patches:
+        instructions += Decoder(64, patch.host, ip=patch.position)
     targets = {_target(instruction) for instruction in instructions}
-    labels = {at: f"L{k}" for k, at in enumerate(sorted(t for t in targets if block.entry < t < block.end))}
+    own = {instruction.ip for instruction in instructions}
+    labels = {at: f"L{k}" for k, at in enumerate(sorted(targets & own - {block.entry}))}
     if block.body != block.entry:
         labels[block.body] = "body"
     for instruction in instructions:

@@ -63,7 +63,11 @@ class _Proof:
         self.entries = entries
         self.block = block
         self.rules = Rules(layout, block)
-        self.steps = list(decode(block.host, block.entry))
+        #: its code, piece by piece
+        self.pieces = [list(decode(block.host, block.entry))]
+        self.pieces += [list(decode(patch.host, patch.position)) for patch in block.patches]
+        self.ranges = [(block.entry, block.end), *((patch.position, patch.end) for patch in block.patches)]
+        self.steps = [step for piece in self.pieces for step in piece]
         self.starts = {step.position for step in self.steps}
         self.targets = {step.target for step in self.steps}
         self.sites = {site.address: site for site in block.sites}
@@ -86,9 +90,10 @@ class _Proof:
             yield Violation(self.block.rip, where, b"", "a way in that is no instruction's start")
         for where in sorted(target for target in self.targets - self.starts if self._is_own(target)):
             yield Violation(self.block.rip, where, b"", "a jump that is to no instruction's start")
-        last = self.steps[-1] if self.steps else None
-        if last is None or last.end != self.block.end or last.effect.flow not in ("jump", "indirect"):
-            yield Violation(self.block.rip, self.block.end, b"", "the code runs on past its end")
+        for piece, (_, end) in zip(self.pieces, self.ranges, strict=True):
+            last = piece[-1] if piece else None
+            if last is None or last.end != end or last.effect.flow not in ("jump", "indirect"):
+                yield Violation(self.block.rip, end, b"", "the code runs on past its end")
         for _ in range(WALKS):
             before = dict(self.returns)
             violations = list(self._walk())
@@ -108,7 +113,7 @@ class _Proof:
         return found
 
     def _is_own(self, position: int) -> bool:
-        return self.block.entry <= position < self.block.end
+        return any(start <= position < end for start, end in self.ranges)
 
     def _walk(self) -> Iterator[Violation]:
         """Once through the code, from each place to the next and to where its branches go."""

@@ -44,6 +44,8 @@ class Machine:
         memory: guest RAM, as ``"512M"``.
         cpu: a CPU model, as ``"x86-64-v2"``.
         engine: what runs guest code, ``"translate"`` or ``"interpret"``; `Machine.engine` changes it later.
+        patch: translate sensitive instructions as call-outs, and patch those that turn hot with host code of
+            their own; otherwise they have it from the beginning.
         firmware: a ROM image to start at the reset vector instead of a kernel.
         net: a NIC's backend: ``"none"``, ``"loopback"`` or ``"pcap=FILE"``.
         debug_exit: the port of an isa-debug-exit device; None for none.
@@ -67,6 +69,7 @@ class Machine:
         memory: str | int = DEFAULT_MEMORY,
         cpu: str = "x86-64-v2",
         engine: str = "translate",
+        patch: bool = False,
         firmware: AnyPath | None = None,
         net: str = "none",
         debug_exit: int | None = None,
@@ -83,6 +86,7 @@ class Machine:
             memory=memory,
             cpu=cpu,
             engine=engine,
+            patch=patch,
             firmware=firmware,
             net=net,
             debug_exit=debug_exit,

@@ -154,6 +154,7 @@ def _rows(rows: Counter[tuple[int, str]]) -> list[dict[str, Any]]:
                 "class": row.klass,
                 "translated": {name: counts[name] for name in CLASSES if name in counts},
                 "called": {name: counts[key] for name, key in CALLED.items() if key in counts},
+                "patched": counts.get("patched", 0),
                 "sampled": counts.get("sampled", 0),
                 "sampled_ns": counts.get("sampled_ns", 0),
             }

@@ -46,14 +46,14 @@ def test_what_called_out_is_listed(report: Path, capsys: pytest.CaptureFixture[s
     made = json.loads(report.read_text())
     row = {
         "instruction": "pushf Fv", "encoding": "9c", "class": "sensitive", "translated": {"emulate": 3},
-        "called": {"emulate": 4000}, "sampled": 60, "sampled_ns": 6000,
+        "called": {"emulate": 4000}, "patched": 2, "sampled": 60, "sampled_ns": 6000,
     }  # fmt: skip
     made["vcpus"][0]["rows"] = [row] * 25 + [row | {"instruction": "bt Ev,Gv", "class": "innocuous"}]
     report.write_text(json.dumps(made))
     assert run(["explain", str(report)]) == 0
     text = capsys.readouterr().out
     assert text.count("pushf Fv") == 20 and "and 5 more: --all" in text
-    assert line_of(text, "bt Ev,Gv")[2:] == ["innocuous", "0", "3", "4,000", "100", "0.4", "emulate"]
+    assert line_of(text, "bt Ev,Gv")[2:] == ["innocuous", "0", "3", "2", "4,000", "100", "0.4", "emulate"]
     assert run(["explain", str(report), "--all"]) == 0
     assert capsys.readouterr().out.count("pushf Fv") == 25
 

@@ -35,7 +35,7 @@ HOT_TURNS = 4_000_000
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """One block. ``what`` is empty, or ``hot`` or ``twin``: which translation of it."""
+    """One block. ``what`` is empty, or ``hot`` or ``twin``: which translation of it; or ``patched``."""
 
     name: str
     mode: str
@@ -66,6 +66,7 @@ def translate(section: Section) -> tuple[str, ...]:
     rig = Rig(section.mode)
     rig.cpu.engine = "translate"
     rig.cpu.tune_translator(1)
+    rig.cpu.patch_after = int(section.what == "patched")
     rig.load(section.code)
     for name in ("rbx", "rdi", "rsi", "rbp", "rdx"):
         setattr(rig.regs, name, STACK0)

@@ -56,7 +56,6 @@ from cython.cimports.ringfence.core.translate.lowering import (
     KIND_CALL_OPERAND,
     KIND_COPY,
     KIND_COPY_VEX,
-    KIND_DISABLE_INTERRUPTS,
     KIND_DIVIDE,
     KIND_DIVIDE_SIGNED,
     KIND_INTERPRET,
@@ -73,7 +72,6 @@ from cython.cimports.ringfence.core.translate.lowering import (
     KIND_PUSH_REGISTER,
     KIND_RAW,
     KIND_RETURN,
-    KIND_SWAP_BASE,
     LOWERING_AVX,
     LOWERING_AVX512,
     LOWERING_VECTOR,
@@ -82,6 +80,7 @@ from cython.cimports.ringfence.core.translate.lowering import (
 )
 from cython.cimports.ringfence.core.translate.register_map import choose_map, put_from_canonical, use_map
 from cython.cimports.ringfence.core.translate.routines import ensure_map
+from cython.cimports.ringfence.core.translate.sensitive import is_sensitive, put_sensitive
 from cython.cimports.ringfence.core.translate.sites import (
     later_site,
     new_site,
@@ -96,7 +95,6 @@ from cython.cimports.ringfence.core.translate.stack import (
     put_push_operand,
     put_push_register,
 )
-from cython.cimports.ringfence.core.translate.system import put_disable_interrupts, put_swap_base
 from cython.cimports.ringfence.core.translate.translation import (
     CLASS_COPY,
     CLASS_EMULATE,
@@ -171,10 +169,8 @@ def put_by_kind(b: BuilderP, low: LoweringP) -> cython.bint:
         return put_copy_vex(b, low)
     if low.kind == KIND_OFFSET:
         return put_offset_move(b, low)
-    if low.kind == KIND_DISABLE_INTERRUPTS:
-        return put_disable_interrupts(b)
-    if low.kind == KIND_SWAP_BASE:
-        return put_swap_base(b)
+    if is_sensitive(low.kind) and not b.t.patch_after:
+        return put_sensitive(b, low.kind)
     return False
 
 
@@ -206,7 +202,8 @@ def put_instruction(b: BuilderP, low: LoweringP) -> cython.void:
     save_flags(b, b.live_in[b.index])
     put_callout(b, new_site(b, SITE_LEAVE if leaves else SITE_INTERPRET))
     b.classes[b.index] = CLASS_EXIT if leaves else CLASS_EMULATE
-    b.flags = FLAGS_BOTH
+    # the host's flags are right too, until the call-out is patched
+    b.flags = FLAGS_SAVED if is_sensitive(low.kind) else FLAGS_BOTH
     if ends and not is_branch:
         put_fall_through(b)
 

@@ -10,3 +10,5 @@ cdef bint put_return_near(Builder* b) noexcept nogil
 cdef bint put_jump_operand(Builder* b) noexcept nogil
 cdef bint put_call_operand(Builder* b) noexcept nogil
 cdef void put_fall_through(Builder* b) noexcept nogil
+# The same after an instruction with an interrupt shadow; the flags have been put by.
+cdef void put_shadowed_fall_through(Builder* b) noexcept nogil

@@ -45,6 +45,7 @@ from cython.cimports.ringfence.core.translate.sites import (
     put_exit,
     put_host_of_jump,
     put_jump_to_host,
+    put_way_out,
 )
 from cython.cimports.ringfence.core.translate.stack import can_stack, put_adjust_stack, put_push_address
 from cython.cimports.ringfence.core.translate.translation import SITE_INDIRECT, SiteP
@@ -129,6 +130,13 @@ def put_leave_for(b: BuilderP, target: uint64_t) -> cython.void:
 def put_fall_through(b: BuilderP) -> cython.void:
     """After the last instruction of a block that ends without a branch."""
     put_leave_for(b, rip_after(b))
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def put_shadowed_fall_through(b: BuilderP) -> cython.void:
+    put_way_out(b, new_exit(b, rip_after(b), b.index + 1), True)
 
 
 @cython.cfunc

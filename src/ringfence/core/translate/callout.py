@@ -13,6 +13,8 @@ from cython.cimports.ringfence.core.translate.lowering import (
     LoweringP,
     lowering_of,
 )
+from cython.cimports.ringfence.core.translate.patch import patch_callout
+from cython.cimports.ringfence.core.translate.sensitive import is_sensitive
 from cython.cimports.ringfence.core.translate.slots import judge_slot
 from cython.cimports.ringfence.core.translate.translation import (
     CALLOUT_SAMPLES,
@@ -184,6 +186,10 @@ def interpret_site(cpu: CpuP, t: TranslatorP, site: SiteP) -> uint64_t:
     cpu.current = i
     cpu.budget -= site.index * INSTR_BYTES
     t.count.in_place += site.index
+    if t.patch_after and site.place and not site.is_counted:
+        site.calls += 1
+        if site.calls == t.patch_after and site.owner.is_valid and is_sensitive(low.kind):
+            patch_callout(cpu, t, site)
     t.rows[site.instr.entry].called[site.kind] += 1
     i.fn(cpu, i)
     cpu.vector_ready = vector_level(cpu) if cpu.vector_ready else 0

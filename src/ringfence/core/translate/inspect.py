@@ -15,6 +15,7 @@ from cython.cimports.ringfence.core.translate.translation import (
     SLOT_RECORD,
     TRANSLATION_BUCKETS,
     ExitP,
+    Patch,
     SiteP,
     TranslationP,
     TranslatorP,
@@ -37,6 +38,7 @@ from cython.cimports.ringfence.core.x86.state import (
 )
 
 from ringfence.api.translations import Exit, Field, Layout, Site, TlbArray, Translations
+from ringfence.api.translations import Patch as CodePatch
 from ringfence.api.translations import Translation as Block
 
 REGISTERS = (
@@ -74,12 +76,28 @@ def fields_of(cpu: CpuP) -> tuple:
         Field("jump_key", address_of(cython.address(cpu.jump_key)), 8, False),
         Field("vector_ready", address_of(cython.address(cpu.vector_ready)), 4, False),
         Field("host_rsp", address_of(cython.address(cpu.host_rsp)), 8, False),
-        Field("rflags", address_of(cython.address(cpu.a.rflags)), 8, False),
+        Field("rflags", address_of(cython.address(cpu.a.rflags)), 8, True),
+        Field("inhibit_irq", address_of(cython.address(cpu.a.inhibit_irq)), 1, True),
+        Field("kernel_gs_base", address_of(cython.address(cpu.a.msr.kernel_gs_base)), 8, True),
+        Field("cpl", address_of(cython.address(cpu.a.cpl)), 1, False),
+        Field("pending", address_of(cython.address(cpu.a.lapic.pending)), 4, False),
+        Field("inject_vector", address_of(cython.address(cpu.inject_vector)), 4, False),
+        Field("window_requested", address_of(cython.address(cpu.window_requested)), 4, False),
         Field("attention", address_of(cython.address(cpu.attention)), 4, False),
     ]
     found += [
-        Field(f"{name}.base", address_of(cython.address(cpu.a.seg[k].base)), 8, False)
+        Field(f"{name}.base", address_of(cython.address(cpu.a.seg[k].base)), 8, name == "gs")
         for k, name in enumerate(SEGMENTS)
+    ]
+    found += [
+        Field(f"{name}.selector", address_of(cython.address(cpu.a.seg[k].selector)), 2, False)
+        for k, name in enumerate((*SEGMENTS, "ldtr", "tr"))
+    ]
+    found += [
+        Field("cr0", address_of(cython.address(cpu.a.cr0)), 8, False),
+        Field("cr2", address_of(cython.address(cpu.a.cr2)), 8, False),
+        Field("cr3", address_of(cython.address(cpu.a.cr3)), 8, False),
+        Field("cr4", address_of(cython.address(cpu.a.cr4)), 8, False),
     ]
     return tuple(found)
 
@@ -179,14 +197,11 @@ def site_of(owner: TranslationP, site: SiteP) -> object:
 
 
 @cython.cfunc
-def records_of(owner: TranslationP) -> tuple:
-    """(sites, exits) of a translation."""
-    sites: list = []
-    exits: list = []
-    at: uint64_t = first_record(owner)
+def read_records(owner: TranslationP, at: uint64_t, end: uint64_t, sites: list, exits: list) -> None:
+    """A translation's, from ``at`` to ``end``."""
     site: SiteP
     exit: ExitP
-    while at < end_of_records(owner):
+    while at < end:
         site = cython.cast(SiteP, at)
         if site.kind == SITE_EXIT:
             exit = cython.cast(ExitP, at)
@@ -199,7 +214,34 @@ def records_of(owner: TranslationP) -> tuple:
         elif site.kind != SLOT_RECORD:
             sites.append(site_of(owner, site))
         at += record_bytes(site.kind)
+
+
+@cython.cfunc
+def records_of(owner: TranslationP) -> tuple:
+    """(sites, exits) of a translation: they follow it, and each of its patches."""
+    sites: list = []
+    exits: list = []
+    patch: cython.pointer(Patch) = owner.patches
+    start: uint64_t
+    read_records(owner, first_record(owner), end_of_records(owner), sites, exits)
+    while patch != cython.NULL:
+        start = cython.cast(uint64_t, patch) + ((cython.sizeof(Patch) + 15) & ~15)
+        read_records(owner, start, cython.cast(uint64_t, patch.records_end), sites, exits)
+        patch = patch.next
     return tuple(sites), tuple(exits)
+
+
+@cython.cfunc
+def patches_of(t: TranslatorP, owner: TranslationP) -> tuple:
+    found: list = []
+    patch: cython.pointer(Patch) = owner.patches
+    host: cython.pointer(uint8_t)
+    while patch != cython.NULL:
+        host = t.code.executable + patch.start
+        # SAFETY: [start, end) is code that was emitted for this patch
+        found.append(CodePatch(patch.start, cython.cast(cython.p_char, host)[: patch.end - patch.start]))
+        patch = patch.next
+    return tuple(reversed(found))
 
 
 @cython.cfunc
@@ -227,6 +269,7 @@ def block_of(cpu: CpuP, t: TranslatorP, found: TranslationP) -> object:
         starts=tuple([found.offsets[k] for k in range(found.count)]),
         sites=sites,
         exits=exits,
+        patches=patches_of(t, found),
     )
 
 

@@ -25,8 +25,13 @@ cdef enum Kind:                 # the same order as KINDS in tools/lowering.py
     KIND_DIVIDE = 20
     KIND_DIVIDE_SIGNED = 21
     KIND_COPY_VEX = 22
-    KIND_DISABLE_INTERRUPTS = 23
+    KIND_DISABLE_INTERRUPTS = 23    # from here on: sensitive.py
     KIND_SWAP_BASE = 24
+    KIND_ENABLE_INTERRUPTS = 25
+    KIND_PUSH_FLAGS = 26
+    KIND_POP_FLAGS = 27
+    KIND_READ_SELECTOR = 28
+    KIND_READ_CONTROL = 29
 
 cdef enum Role:
     ROLE_READ = 1

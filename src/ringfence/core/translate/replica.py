@@ -103,7 +103,9 @@ def move_site(site: SiteP, block: BlockP, out: TranslationP, shift: uint64_t, mo
     site.retry = moved_code(site.retry, move)
     site.resume = moved_code(site.resume, move)
     site.slot = cython.cast(cython.pointer(SlotRecord), moved(site.slot, shift))
+    site.place = moved_code(site.place, move)
     site.misses = 0
+    site.calls = 0
 
 
 @cython.cfunc

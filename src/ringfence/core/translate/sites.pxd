@@ -16,6 +16,7 @@ cdef void later_leave(Builder* b, uint8_t* field, Site* site) noexcept nogil
 # Call out here and now; the flags that are live must have been put by.
 cdef void put_callout(Builder* b, Site* site) noexcept nogil
 cdef void put_exit(Builder* b, Exit* exit) noexcept nogil
+cdef void put_way_out(Builder* b, Exit* exit, bint is_shadowed) noexcept nogil
 # To the translation whose canonical entry is at `host`: one after the other.
 cdef void put_host_of_jump(Builder* b, Operand* host) noexcept nogil
 cdef void put_jump_to_host(Builder* b) noexcept nogil

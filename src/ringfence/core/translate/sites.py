@@ -149,6 +149,7 @@ def put_site_address(b: BuilderP, record: cython.p_void) -> cython.void:
 @cython.nogil
 @cython.exceptval(check=False)
 def put_callout(b: BuilderP, site: SiteP) -> cython.void:
+    site.place = position(cython.address(b.e))
     put_site_address(b, site)
     put_jump(cython.address(b.e), b.t.callout[b.out.map])
     note_routine(b, RELOC_CALLOUT)
@@ -177,11 +178,21 @@ def put_charge(b: BuilderP, charge: cython.int) -> cython.void:
 @cython.exceptval(check=False)
 def put_exit(b: BuilderP, exit: ExitP) -> cython.void:
     """Leave for the exit's target: by way of the run loop until it is known, or when the budget is out."""
+    put_way_out(b, exit, False)
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def put_way_out(b: BuilderP, exit: ExitP, is_shadowed: cython.bint) -> cython.void:
+    """In an interrupt shadow the next instruction comes first, whatever is left of the budget."""
     e: EmitterP = cython.address(b.e)
-    poll: cython.pointer(uint8_t)
+    poll: cython.pointer(uint8_t) = cython.NULL
     miss: cython.pointer(uint8_t) = cython.NULL
+    shadow: Operand = absolute(cython.address(b.cpu.a.inhibit_irq))
     put_charge(b, exit.charge)
-    poll = put_forward_branch(e, CC_S)
+    if not is_shadowed:
+        poll = put_forward_branch(e, CC_S)
     if exit.is_local:
         put8(e, 0xE9)
         exit.field = position(e)
@@ -189,9 +200,13 @@ def put_exit(b: BuilderP, exit: ExitP) -> cython.void:
     else:
         miss = put_jump_by_cache(b, exit.rip)
     exit.stub = position(e)
-    join(e, poll)
+    if poll != cython.NULL:
+        join(e, poll)
     if miss != cython.NULL:
         join(e, miss)
+    if is_shadowed:
+        put_op(e, 0, 0xC6, 0, cython.address(shadow))
+        put8(e, 1)
     put_site_address(b, exit)
     put_jump(e, b.t.leave[b.out.map])
     note_routine(b, RELOC_LEAVE)

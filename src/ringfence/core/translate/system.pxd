@@ -1,6 +1,6 @@
-# Privileged instructions that ring 0 runs without leaving translated code.
+# Instructions that only read or exchange registers of the context. False: interpret it instead.
 from ringfence.core.translate.builder cimport Builder
 
-# Each returns False, nothing emitted, where the instruction has to be interpreted.
-cdef bint put_disable_interrupts(Builder* b) noexcept nogil
 cdef bint put_swap_base(Builder* b) noexcept nogil
+cdef bint put_read_selector(Builder* b) noexcept nogil
+cdef bint put_read_control(Builder* b) noexcept nogil

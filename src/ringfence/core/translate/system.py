@@ -1,43 +1,23 @@
-"""Privileged instructions that ring 0 runs without leaving translated code: SDM vol. 2, CLI and SWAPGS.
+"""Privileged and sensitive instructions that only read or exchange registers of the context: SDM vol. 2.
 
-A translation is of one TLB view, and so of one side of the ring 0 border: in the supervisor's views CPL
-is 0, 1 or 2, and 64-bit code of rings 1 and 2 is not translated.
+SWAPGS; MOV from segment and control registers, SMSW, STR, SLDT. In ring 0 they can't fault; outside it
+only MOV from a segment register is done here.
 """
 
 import cython
-from cython.cimports.ringfence.core.translate.builder import FLAGS_SAVED, BuilderP
+from cython.cimports.ringfence.core.translate.builder import BuilderP, guest_register, is_in_memory
+from cython.cimports.ringfence.core.translate.eflags import is_supervisor
 from cython.cimports.ringfence.core.translate.encode import (
+    FORM_W,
     EmitterP,
     Operand,
     absolute,
-    put32,
     put_load,
     put_op,
     put_store,
 )
-from cython.cimports.ringfence.core.translate.flags_state import save_flags
-from cython.cimports.ringfence.core.x86.state import GS, IF_FLAG, VIEW_USER
-
-
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
-def is_ring_0(b: BuilderP) -> cython.bint:
-    return b.is_64 and b.cpu.view != VIEW_USER and b.cpu.a.cpl == 0
-
-
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
-def put_disable_interrupts(b: BuilderP) -> cython.bint:
-    flags: Operand = absolute(cython.address(b.cpu.a.rflags))
-    if not is_ring_0(b):
-        return False
-    save_flags(b, b.live_in[b.index])
-    b.flags = FLAGS_SAVED
-    put_op(cython.address(b.e), 0, 0x81, 4, cython.address(flags))
-    put32(cython.address(b.e), ~IF_FLAG)
-    return True
+from cython.cimports.ringfence.core.x86.decode import entry_info
+from cython.cimports.ringfence.core.x86.state import GS, INSTR_MEMORY, LDTR, TR
 
 
 @cython.cfunc
@@ -45,11 +25,68 @@ def put_disable_interrupts(b: BuilderP) -> cython.bint:
 @cython.exceptval(check=False)
 def put_swap_base(b: BuilderP) -> cython.bint:
     e: EmitterP = cython.address(b.e)
-    if not is_ring_0(b):
+    if not is_supervisor(b):
         return False
     b.is_s1_used = 1
     put_load(e, b.s0, cython.address(b.cpu.a.seg[GS].base))
     put_load(e, b.s1, cython.address(b.cpu.a.msr.kernel_gs_base))
     put_store(e, b.s1, cython.address(b.cpu.a.seg[GS].base))
     put_store(e, b.s0, cython.address(b.cpu.a.msr.kernel_gs_base))
+    return True
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def put_read(b: BuilderP, form: cython.int, opcode: cython.int, field: cython.p_void) -> cython.void:
+    """ModRM.rm's register = a field of the context."""
+    source: Operand = absolute(field)
+    if is_in_memory(b, b.i.rm):
+        put_op(cython.address(b.e), form, opcode, b.s0, cython.address(source))
+        put_store(cython.address(b.e), b.s0, guest_register(b, b.i.rm))
+    else:
+        put_op(cython.address(b.e), form, opcode, b.i.rm, cython.address(source))
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def put_read_selector(b: BuilderP) -> cython.bint:
+    """MOV from a segment register, STR, SLDT."""
+    name: cython.int = (b.i.modrm >> 3) & 7
+    if b.i.attr & INSTR_MEMORY or b.i.width < 2:
+        return False
+    if entry_info(b.i.entry).map == 1:
+        # SLDT is 0F 00 /0, STR is /1; CR4.UMIP may keep them from the user
+        if not b.is_64 or not is_supervisor(b):
+            return False
+        name = TR if name else LDTR
+    elif name > 5:
+        return False
+    put_read(b, 0, 0x1B7, cython.address(b.cpu.a.seg[name].selector))
+    return True
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def put_read_control(b: BuilderP) -> cython.bint:
+    """MOV from CR0, CR2, CR3, CR4; SMSW."""
+    field: cython.p_void = cython.address(b.cpu.a.cr0)
+    if not b.is_64 or not is_supervisor(b):
+        return False
+    if entry_info(b.i.entry).opcode == 0x20:
+        if b.i.reg == 2:
+            field = cython.address(b.cpu.a.cr2)
+        elif b.i.reg == 3:
+            field = cython.address(b.cpu.a.cr3)
+        elif b.i.reg == 4:
+            field = cython.address(b.cpu.a.cr4)
+        elif b.i.reg:
+            return False
+        put_read(b, FORM_W, 0x8B, field)
+        return True
+    if b.i.attr & INSTR_MEMORY or b.i.width < 2:
+        return False
+    put_read(b, FORM_W if b.i.width == 3 else 0, 0x8B, field)
     return True

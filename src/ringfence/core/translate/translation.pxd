@@ -14,6 +14,9 @@ cdef enum:
     TRANSLATION_BUCKETS = 131072
     PAGE_LISTS = 8192
     MODELS = 16384
+    CALLOUT_BYTES = 17          # of a call-out: what a patch has in its place
+    PATCH_BYTES = 1024          # no patch is longer
+    PATCH_DATA_BYTES = 4096     # nor its records
     CALLOUT_SAMPLES = 64        # one call-out in so many is timed
     UNMERGED_MISSES = 64        # of a window that reads first, before its block does without
     OPERAND_ADDRESS = 255
@@ -27,6 +30,7 @@ cdef enum:
 
 cdef struct Translation
 cdef struct Exit
+cdef struct Patch
 
 #  Where translated code calls out: an access that the inline probe could not do, or an
 #  instruction for the interpreter.
@@ -68,6 +72,8 @@ cdef struct Site:
     SlotRecord* slot            # of hot code, and SITE_SLOT
     int32_t low                 # a window: [address + low, address + low + span) must be in one page
     int32_t span
+    uint32_t place              # code offset of a call-out that is the instruction's only code, else 0
+    uint32_t calls              # ... and how often it was made
 
 #  A direct branch out of a translation.
 cdef struct Exit:
@@ -92,6 +98,13 @@ cdef struct Reloc:
     uint8_t kind
     uint8_t width
     int32_t distance            # from the translation's RIP
+
+#  Code that a call-out was replaced with, too long for its place. Its records follow it.
+cdef struct Patch:
+    Patch* next                 # others of the same translation
+    uint8_t* records_end
+    uint32_t start              # code offsets
+    uint32_t end
 
 cdef struct Translation:
     uint64_t gpa
@@ -132,6 +145,7 @@ cdef struct Translation:
     uint32_t records_bytes      # from the translation on: itself, offsets, sites, exits, slots
     uint32_t data_bytes         # ... and fields and relocs
     uint8_t is_movable          # may be copied for another RIP or another vCPU
+    Patch* patches
 
 ctypedef Translation* TranslationP
 ctypedef Site* SiteP
@@ -152,6 +166,7 @@ cdef struct RowCount:
     uint64_t called[3]          # call-outs to its handler, by the SiteKind of the place
     uint64_t sampled            # of which one in CALLOUT_SAMPLES is timed
     uint64_t sampled_ns
+    uint64_t patched            # call-outs that were replaced with host code
 
 cdef enum:                      # classes of translated instructions
     CLASS_COPY = 0              # the same instruction, its operands put in place
@@ -176,6 +191,8 @@ cdef struct TranslatorCounters:
     uint64_t callouts[8]        # by SiteKind
     uint64_t sampled[8]         # of which these were timed
     uint64_t sampled_ns[8]
+    uint64_t patches            # call-outs replaced with host code
+    uint64_t patches_in_place   # ... that fits where they were
     int64_t in_place            # guest instructions that translated code did without a call-out
     uint64_t refills            # probes that missed and then hit
 
@@ -197,6 +214,7 @@ cdef struct Translator:
     uint32_t refills            # of the budget, modulo 4
     Exit* pending               # left by this exit: link it when its target is known
     uint32_t is_inside          # guest flags are in cpu.saved_flags, not in the interpreter's form
+    uint32_t patch_after        # call-outs of a sensitive instruction until it gets host code; 0 at once
     uint32_t callouts           # counted, to time some
     uint32_t is_completed       # the instruction of a call-out is done
     uint32_t interpret_next     # the next block is the interpreter's

@@ -104,7 +104,17 @@ def tune_translator(
 def translation_key(cpu: CpuP) -> bytes:
     features = [cpu.features[k] for k in range(8)]
     sizes = [cython.sizeof(Cpu), cython.sizeof(Translation)]
-    return repr((features, sizes, host_has_bmi2())).encode()
+    t: TranslatorP = translator_of(cpu)
+    patches: bool = t != cython.NULL and t.patch_after != 0
+    return repr((features, sizes, host_has_bmi2(), patches)).encode()
+
+
+@cython.cfunc
+@cython.exceptval(check=False)
+def set_patch_after(cpu: CpuP, count: cython.uint) -> cython.void:
+    t: TranslatorP = translator_of(cpu)
+    if t != cython.NULL:
+        t.patch_after = count
 
 
 @cython.cfunc
@@ -129,6 +139,8 @@ def translator_counters(cpu: CpuP) -> dict:
         "translation_unlinks": c.unlinks,
         "translation_entries": c.entries,
         "interpreted_blocks": c.interpreted_blocks,
+        "patches": c.patches,
+        "patches_in_place": c.patches_in_place,
         "instructions_in_place": max(c.in_place, 0),
         "probe_refills": c.refills,
         "callouts_memory": c.callouts[0] - c.refills,
@@ -161,6 +173,7 @@ def row_counters(cpu: CpuP) -> dict:
             "missed": row.called[0],
             "emulated": row.called[1],
             "exited": row.called[2],
+            "patched": row.patched,
             "sampled": row.sampled,
             "sampled_ns": row.sampled_ns,
         }

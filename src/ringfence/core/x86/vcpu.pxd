@@ -10,5 +10,6 @@ cdef class Vcpu:
     cdef readonly str model
     cdef bint _is_running
     cdef bint _translates
+    cdef unsigned int _patch_after
     cdef object _store          # what use_translations() was given
     cdef list _written          # ranges that other threads wrote while guest code ran

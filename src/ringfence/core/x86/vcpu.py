@@ -19,6 +19,7 @@ from cython.cimports.ringfence.core.translate.translator import (
     free_translator,
     new_translator,
     row_counters,
+    set_patch_after,
     translation_key,
     translator_counters,
     tune_translator,
@@ -139,6 +140,7 @@ class Vcpu:
             raise UserError(f"no engine {name!r}: choose {', '.join(ENGINES)}")
         if name == "translate" and self.cpu.translator == cython.NULL:
             new_translator(self.cpu)
+            set_patch_after(self.cpu, self._patch_after)
         self._translates = name == "translate"
         new_generation(self.cpu)
 
@@ -152,6 +154,17 @@ class Vcpu:
         would have read, and after how many instructions interrupts and the clock are looked at (0: after
         each block): for tests. Code that is already translated stays as it is."""
         tune_translator(self.cpu, threshold, has_exact_flags, budget)
+
+    @property
+    def patch_after(self) -> int:
+        """How often translated code calls out for a sensitive instruction before that gets host code of its
+        own, in code that is translated from now on. 0: it has it from the beginning."""
+        return self._patch_after
+
+    @patch_after.setter
+    def patch_after(self, count: int) -> None:
+        self._patch_after = max(0, min(count, 0xFFFFFFFF))
+        set_patch_after(self.cpu, self._patch_after)
 
     def translations(self) -> Translations | None:
         """All translated code that is alive; None under an engine that translates nothing. Only while `run`
