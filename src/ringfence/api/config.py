@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 
+from ringfence.api.shares import ShareConfig, parse_share
 from ringfence.errors import UserError
 from ringfence.units import GIB, MIB, PAGE_BYTES, parse_bytes
 
@@ -50,6 +51,8 @@ class MachineConfig:
         memory: guest RAM: ``"512M"``, or a number of bytes.
         patch: translate sensitive instructions as call-outs, and patch those that turn hot.
         firmware: a ROM started at the reset vector instead of a kernel.
+        shares: each a directory of the host and where the guest mounts it, ``HOST:GUEST``, with ``:ro`` at
+            the end for read only, ``:9p`` for 9p, ``:ro,9p`` for both.
         net: a NIC's backend: ``none``, ``loopback`` or ``pcap=FILE``.
         debug_exit: the port of an isa-debug-exit device; None for none.
         test_device: plug in the device that kvm-unit-tests wants.
@@ -69,6 +72,7 @@ class MachineConfig:
     engine: str = "translate"
     patch: bool = False
     firmware: AnyPath | None = None
+    shares: Sequence[str] = ()
     net: str = "none"
     debug_exit: int | None = None
     test_device: bool = False
@@ -91,7 +95,7 @@ class MachineConfig:
         if "\0" in self.append:
             raise UserError("a command line can't hold a NUL character")
         # Computing them checks them.
-        _ = self.memory_bytes, self.disk_configs, self.net_config
+        _ = self.memory_bytes, self.disk_configs, self.net_config, self.share_configs
 
     @property
     def memory_bytes(self) -> int:
@@ -107,6 +111,10 @@ class MachineConfig:
     @property
     def disk_configs(self) -> tuple[DiskConfig, ...]:
         return tuple(_parse_disk(os.fspath(disk)) for disk in self.disks)
+
+    @property
+    def share_configs(self) -> tuple[ShareConfig, ...]:
+        return tuple(parse_share(share) for share in self.shares)
 
     @property
     def net_config(self) -> NetConfig | None:

@@ -18,7 +18,7 @@ from ringfence.board.interrupts import Interrupts
 from ringfence.board.kernel import BootFiles, load_kernel
 from ringfence.board.kernel_file import read_image
 from ringfence.board.memory_map import MemoryMap
-from ringfence.board.pci_bus import PciBus
+from ringfence.board.pci_bus import PciBus, share_tag
 from ringfence.core.memory.guest_memory import GuestMemory
 from ringfence.core.x86.vcpu import Vcpu
 from ringfence.devices.bus import Bus
@@ -120,10 +120,18 @@ class Board:
         files = BootFiles(
             kernel=Path(self.config.kernel),
             initrd=None if self.config.initrd is None else Path(self.config.initrd),
-            append=self.config.append,
+            append=self._command_line(),
             raw_at=self.config.raw_at,
         )
         return load_kernel(self.memory, self.map, files, RSDP_ADDRESS)
+
+    def _command_line(self) -> str:
+        """The user's, and for the guest's init what it is to mount."""
+        words = [self.config.append] if self.config.append else []
+        for number, share in enumerate(self.config.share_configs):
+            options = ":ro" if share.is_read_only else ""
+            words.append(f"ringfence.mount={share_tag(number)}:{share.guest_path}{options}")
+        return " ".join(words)
 
     def _load_firmware(self, path: Path) -> Entry:
         rom = read_image(path, "firmware", firmware.SIZE_MAX_BYTES)

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable
 
 from ringfence.api.config import DiskConfig, MachineConfig, NetConfig
+from ringfence.api.shares import ShareConfig
 from ringfence.board import memory_map as mm
 from ringfence.board import ports
 from ringfence.board.interrupts import Interrupts
@@ -18,6 +19,7 @@ from ringfence.devices.pci.root import PciRoot
 from ringfence.devices.virtio.blk import VirtioBlk
 from ringfence.devices.virtio.console import VirtioConsole
 from ringfence.devices.virtio.device import VirtioDevice
+from ringfence.devices.virtio.fs import VirtioFs
 from ringfence.devices.virtio.net import VirtioNet
 from ringfence.devices.virtio.rng import VirtioRng
 from ringfence.devices.virtio.transport import VirtioPci
@@ -26,6 +28,8 @@ from ringfence.disk.raw import RawDisk
 from ringfence.network.backend import NetworkBackend
 from ringfence.network.loopback import Loopback
 from ringfence.network.pcap import Pcap
+from ringfence.shares.directory import Directory
+from ringfence.shares.fuse.server import FuseServer
 
 Post = Callable[[Callable[[], None]], None]
 
@@ -37,7 +41,7 @@ class PciBus:
     """The root bus with all that is plugged in.
 
     Raises:
-        UserError: a disk or a capture file can't be used.
+        UserError: a disk, a share or a capture file can't be used.
     """
 
     def __init__(
@@ -52,7 +56,7 @@ class PciBus:
         self._memory = memory
         self._interrupts = interrupts
         self._post = post
-        self._backends: list[DiskBackend | NetworkBackend] = []
+        self._backends: list[DiskBackend | NetworkBackend | FuseServer] = []
         #: the guest's hvc0, where it has one
         self.console: VirtioConsole | None = None
         #: takes what the guest writes there
@@ -66,6 +70,8 @@ class PciBus:
                 self._add_disk(number, disk)
             if config.net_config is not None:
                 self._add_net(config.net_config)
+            for number, share in enumerate(config.share_configs):
+                self._add_share(share_tag(number), share)
             if config.virtio_console:
                 self.console = VirtioConsole("console0", self._take_console_output)
                 self._add(self.console)
@@ -107,12 +113,22 @@ class PciBus:
         serial = hashlib.sha256(str(disk.path.resolve()).encode()).hexdigest()[:20]
         self._add(VirtioBlk(f"disk{number}", backend, serial))
 
+    def _add_share(self, tag: str, share: ShareConfig) -> None:
+        server = FuseServer(Directory(share.path, share.is_read_only))
+        self._backends.append(server)
+        self._add(VirtioFs(tag, server, tag))
+
     def _add_net(self, net: NetConfig) -> None:
         backend: NetworkBackend = Loopback()
         if net.capture is not None:
             backend = Pcap(backend, net.capture)
         self._backends.append(backend)
         self._add(VirtioNet("net0", backend, MAC))
+
+
+def share_tag(number: int) -> str:
+    """By which a guest mounts it."""
+    return f"share{number}"
 
 
 def _discard(data: bytes) -> None:

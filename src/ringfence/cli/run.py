@@ -43,6 +43,14 @@ def _number(ctx: click.Context, parameter: click.Parameter, value: str | None) -
 @click.option("--initrd", metavar="FILE", help="The kernel's initial RAM disk; a multiboot module.")
 @click.option("--append", metavar="TEXT", help="The kernel's command line.")
 @click.option("--disk", "disks", metavar="FILE[,ro]", multiple=True, help="A raw disk image; repeatable.")
+@click.option(
+    "-v",
+    "--volume",
+    "shares",
+    metavar="HOST:GUEST[:ro]",
+    multiple=True,
+    help="Let the guest mount a directory of this host; repeatable.",
+)
 @click.option("--memory", metavar="SIZE", default="512M", show_default=True, help="Guest RAM.")
 @click.option("--cpu", metavar="MODEL", default="x86-64-v2", show_default=True, help="CPU model.")
 @click.option(
@@ -81,7 +89,7 @@ def _number(ctx: click.Context, parameter: click.Parameter, value: str | None) -
 @click.option("--translations", metavar="FILE", help="At the end, write translated code for disasm-block.")
 @click.option("--perf-map", is_flag=True, help="At the end, name translated code for Linux perf.")
 @click.option("--symbols", metavar="System.map", help="The guest kernel's symbols, for --perf-map.")
-@click.option("-v", "--verbose", is_flag=True, help="Log more: the guest's debug console, its resets.")
+@click.option("--verbose", is_flag=True, help="Log more: the guest's debug console, its resets.")
 @click.option(
     "--mirror", metavar="URL", help="Debian mirror for 'debian'; else $RINGFENCE_DEBIAN_MIRROR, else apt's."
 )

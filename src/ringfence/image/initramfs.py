@@ -8,9 +8,10 @@ from ringfence.errors import ImageError
 from ringfence.image import modules
 from ringfence.image.cpio import CpioWriter
 
-#: Drivers for the devices that a board can have, and the file system people put on its disks.
+#: Drivers for the devices that a board can have, and the file systems of shares and of people's disks.
 MODULES = (
-    "virtio_pci", "virtio_blk", "virtio_net", "virtio_rng", "virtio_console", "ext4", "evdev", "button",
+    "virtio_pci", "virtio_blk", "virtio_net", "virtio_rng", "virtio_console", "virtiofs", "9p",
+    "9pnet_virtio", "ext4", "evdev", "button",
 )  # fmt: skip
 
 # Process 1. It stays a shell: it starts the user's shell with the console as controlling terminal (for job
@@ -35,6 +36,18 @@ for bus in pci virtio; do
         case $alias in pci:v00001AF4*|virtio:*) modprobe -q "$alias";; esac
     done
 done
+
+# Shares of the host: ringfence.mount=TAG:PATH[:ro] on the kernel's command line.
+mount_share() {
+    mkdir -p "$2"
+    mount -t virtiofs -o "${3:-rw}" "$1" "$2" 2>/dev/null ||
+        mount -t 9p -o "${3:-rw},trans=virtio,version=9p2000.L,msize=262144" "$1" "$2"
+}
+set -f
+for word in $(cat /proc/cmdline); do
+    case $word in ringfence.mount=*) IFS=:; set -- ${word#*=}; unset IFS; mount_share "$@";; esac
+done
+set +f
 
 trap 'sync; poweroff -f' USR2
 trap 'sync; halt -f' USR1

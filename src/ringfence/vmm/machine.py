@@ -47,6 +47,7 @@ class Machine:
         patch: translate sensitive instructions as call-outs, and patch those that turn hot with host code of
             their own; otherwise they have it from the beginning.
         firmware: a ROM image to start at the reset vector instead of a kernel.
+        shares: directories of the host, each ``HOST:GUEST``, with ``:ro`` at the end for read only.
         net: a NIC's backend: ``"none"``, ``"loopback"`` or ``"pcap=FILE"``.
         debug_exit: the port of an isa-debug-exit device; None for none.
         test_device: plug in the device that kvm-unit-tests wants.
@@ -71,6 +72,7 @@ class Machine:
         engine: str = "translate",
         patch: bool = False,
         firmware: AnyPath | None = None,
+        shares: Sequence[str] = (),
         net: str = "none",
         debug_exit: int | None = None,
         test_device: bool = False,
@@ -88,6 +90,7 @@ class Machine:
             engine=engine,
             patch=patch,
             firmware=firmware,
+            shares=shares,
             net=net,
             debug_exit=debug_exit,
             test_device=test_device,
