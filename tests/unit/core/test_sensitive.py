@@ -51,6 +51,7 @@ CASES = {
     "smsw [esp]": "500f01242458",
     "str edx": "0f00ca",
     "sldt eax": "0f00c0",
+    "push eax, push esp, pop esp, pop eax": "50545c58",
 }
 LONG = {
     "mov r10, ss": "418cd2",

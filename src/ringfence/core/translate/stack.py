@@ -153,9 +153,13 @@ def put_pop_register(b: BuilderP) -> cython.bint:
     size: cython.int = 1 << b.i.width
     reg: cython.int = b.i.vvvv
     slot: Operand
-    if not can_stack(b) or reg == RSP or (is_in_memory(b, reg) and size != 8):
+    if not can_stack(b) or (reg == RSP and size == 2) or (is_in_memory(b, reg) and size != 8):
         return False
     slot = put_probe_at(b, RSP, 0, size, 0)
+    if reg == RSP:
+        # what is popped is the new stack pointer
+        put_op(e, form_of_width(b.i.width), 0x8B, RSP, cython.address(slot))
+        return True
     if is_in_memory(b, reg):
         put_op(e, FORM_W, 0x8B, b.s0, cython.address(slot))
         put_store(e, b.s0, guest_register(b, reg))
