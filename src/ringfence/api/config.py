@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 
+from ringfence.api.network import NetConfig, parse_network
 from ringfence.api.shares import ShareConfig, parse_share
 from ringfence.errors import UserError
 from ringfence.units import GIB, MIB, PAGE_BYTES, parse_bytes
@@ -35,13 +36,6 @@ class DiskConfig:
 
 
 @dataclass(frozen=True)
-class NetConfig:
-    """A NIC's backend: ``loopback``, and a capture of what passes."""
-
-    capture: Path | None = None
-
-
-@dataclass(frozen=True)
 class MachineConfig:
     """One machine, as its user writes it; the properties are what the board reads.
 
@@ -53,7 +47,13 @@ class MachineConfig:
         firmware: a ROM started at the reset vector instead of a kernel.
         shares: each a directory of the host and where the guest mounts it, ``HOST:GUEST``, with ``:ro`` at
             the end for read only, ``:9p`` for 9p, ``:ro,9p`` for both.
-        net: a NIC's backend: ``none``, ``loopback`` or ``pcap=FILE``.
+        name: what the machine is called, on its network too.
+        network: what its NIC is plugged into: ``none``, ``user``, ``loopback``, a switch's name, or the
+            path of a socket where QEMU's stream framing is spoken.
+        publish: ports of the host that lead to the guest: ``[HOSTIP:]HOSTPORT:GUESTPORT[/udp]``.
+        allow: what the guest may reach: names, ``*.NAME``, addresses and networks; nothing given: all but
+            the host itself.
+        capture: a pcap file for all that passes the NIC.
         debug_exit: the port of an isa-debug-exit device; None for none.
         test_device: plug in the device that kvm-unit-tests wants.
         virtio_console: plug in a virtio console, the guest's hvc0, beside the serial port.
@@ -73,7 +73,11 @@ class MachineConfig:
     patch: bool = False
     firmware: AnyPath | None = None
     shares: Sequence[str] = ()
-    net: str = "none"
+    name: str = ""
+    network: str = "none"
+    publish: Sequence[str] = ()
+    allow: Sequence[str] = ()
+    capture: AnyPath | None = None
     debug_exit: int | None = None
     test_device: bool = False
     virtio_console: bool = False
@@ -118,14 +122,8 @@ class MachineConfig:
 
     @property
     def net_config(self) -> NetConfig | None:
-        kind, _, value = self.net.partition("=")
-        if self.net == "none":
-            return None
-        if self.net == "loopback":
-            return NetConfig()
-        if kind == "pcap" and value:
-            return NetConfig(capture=Path(value))
-        raise UserError(f"no network {self.net!r}: choose none, loopback or pcap=FILE")
+        capture = None if self.capture is None else os.fspath(self.capture)
+        return parse_network(self.network, self.publish, self.allow, capture, self.name)
 
 
 def _parse_disk(text: str) -> DiskConfig:

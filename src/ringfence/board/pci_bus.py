@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 
-from ringfence.api.config import DiskConfig, MachineConfig, NetConfig
+from ringfence.api.config import DiskConfig, MachineConfig
+from ringfence.api.network import NetConfig
 from ringfence.api.shares import ShareConfig
 from ringfence.board import memory_map as mm
 from ringfence.board import ports
@@ -26,8 +27,7 @@ from ringfence.devices.virtio.transport import VirtioPci
 from ringfence.disk.backend import DiskBackend
 from ringfence.disk.raw import RawDisk
 from ringfence.network.backend import NetworkBackend
-from ringfence.network.loopback import Loopback
-from ringfence.network.pcap import Pcap
+from ringfence.network.plug import plug
 from ringfence.shares.directory import Directory
 from ringfence.shares.fuse.server import FuseServer
 
@@ -119,9 +119,7 @@ class PciBus:
         self._add(VirtioFs(tag, server, tag))
 
     def _add_net(self, net: NetConfig) -> None:
-        backend: NetworkBackend = Loopback()
-        if net.capture is not None:
-            backend = Pcap(backend, net.capture)
+        backend = plug(net, MAC, self._post)
         self._backends.append(backend)
         self._add(VirtioNet("net0", backend, MAC))
 

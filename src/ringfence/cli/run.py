@@ -65,8 +65,26 @@ def _number(ctx: click.Context, parameter: click.Parameter, value: str | None) -
 )
 @click.option("--firmware", metavar="ROM", help="Start this ROM image at the reset vector; no kernel.")
 @click.option(
-    "--net", metavar="none|loopback|pcap=FILE", default="none", show_default=True, help="Backend of a NIC."
+    "--network",
+    metavar="none|user|SWITCH|PATH",
+    default="none",
+    show_default=True,
+    help="What the NIC is plugged into.",
 )
+@click.option(
+    "-p",
+    "--publish",
+    metavar="[HOSTIP:]HOSTPORT:GUESTPORT[/udp]",
+    multiple=True,
+    help="Let a port of this host lead to the guest's; repeatable.",
+)
+@click.option(
+    "--allow",
+    metavar="NAME|CIDR",
+    multiple=True,
+    help="Let the guest reach this and nothing else; repeatable.",
+)
+@click.option("--capture", metavar="FILE", help="Write all that passes the NIC to a pcap file.")
 @click.option(
     "--debug-exit", metavar="PORT", callback=_number, help="An isa-debug-exit device, usually at 0xf4."
 )

@@ -57,7 +57,8 @@ def fetch_debian(
     archive = _archive(mirror, suite, arch, progress, cache)
     kernel = archive.package(_newest_kernel(archive.package(KERNELS[arch])))
     busybox = archive.package(USER_SPACE)
-    ingredients = [kernel.sha256, busybox.sha256, initramfs.INIT, initramfs.PROFILE, *initramfs.MODULES]
+    scripts = (initramfs.INIT, initramfs.DHCP_SCRIPT, initramfs.PROFILE)
+    ingredients = [kernel.sha256, busybox.sha256, *scripts, *initramfs.MODULES]
     recipe = hashlib.sha256("\n".join(ingredients).encode()).hexdigest()[:16]
     note_name = f"guests/debian-{archive.suite}-{arch}-{recipe}"
     guest = _cached_guest(cache, note_name)

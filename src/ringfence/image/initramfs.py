@@ -49,6 +49,12 @@ for word in $(cat /proc/cmdline); do
 done
 set +f
 
+ip link set lo up
+if [ -e /sys/class/net/eth0 ]; then
+    ip link set eth0 up
+    udhcpc -i eth0 -q -n -S -s /etc/udhcpc.script > /dev/null 2>&1 &
+fi
+
 trap 'sync; poweroff -f' USR2
 trap 'sync; halt -f' USR1
 trap 'sync; reboot -f' TERM
@@ -61,6 +67,18 @@ while :; do
     setsid cttyhack login -f root &
     wait $!
 done
+"""
+
+# What busybox's DHCP client calls when it has an address.
+DHCP_SCRIPT = """\
+#!/bin/sh
+[ "$1" = bound ] || [ "$1" = renew ] || exit 0
+ip addr flush dev "$interface" scope global
+ip addr add "$ip/$mask" dev "$interface"
+ip route add default via "${router%% *}"
+for server in $dns; do echo "nameserver $server"; done > /etc/resolv.conf
+echo "search $domain" >> /etc/resolv.conf
+[ -z "$hostname" ] || echo "$hostname" > /proc/sys/kernel/hostname
 """
 
 PROFILE = """\
@@ -86,6 +104,8 @@ def build(busybox: bytes, kernel_release: str, kernel_modules: Mapping[str, byte
     cpio.character_device("dev/null", 1, 3, 0o666)
     cpio.file("init", INIT.encode(), 0o755)
     cpio.file("etc/profile", PROFILE.encode())
+    cpio.file("etc/udhcpc.script", DHCP_SCRIPT.encode(), 0o755)
+    cpio.file("etc/hosts", b"127.0.0.1 localhost\n::1 localhost\n")
     cpio.file("etc/passwd", b"root::0:0:root:/root:/bin/sh\n")
     cpio.file("etc/group", b"root:x:0:\n")
     cpio.file("bin/busybox", busybox, 0o755)

@@ -1,12 +1,14 @@
-"""A loopback plug: every frame comes back to the interface that sent it."""
+"""A loopback plug: every packet comes back to the interface that sent it."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from ringfence.network.backend import OnReceive
 
 
 class Loopback:
-    """Returns each frame before `send` does."""
+    """Returns packets before `send` does."""
 
     def __init__(self) -> None:
         self._on_receive: OnReceive | None = None
@@ -14,9 +16,12 @@ class Loopback:
     def connect(self, on_receive: OnReceive) -> None:
         self._on_receive = on_receive
 
-    def send(self, frame: bytes) -> None:
+    def send(self, packets: Sequence[bytes]) -> None:
         if self._on_receive is not None:
-            self._on_receive(frame)
+            self._on_receive(packets)
 
     def close(self) -> None:
         self._on_receive = None
+
+    def metrics(self) -> dict[str, int]:
+        return {}

@@ -48,7 +48,12 @@ class Machine:
             their own; otherwise they have it from the beginning.
         firmware: a ROM image to start at the reset vector instead of a kernel.
         shares: directories of the host, each ``HOST:GUEST``, with ``:ro`` at the end for read only.
-        net: a NIC's backend: ``"none"``, ``"loopback"`` or ``"pcap=FILE"``.
+        name: what the machine is called, on its network too.
+        network: what its NIC is plugged into: ``"none"``, ``"user"``, ``"loopback"``, a switch's name or a
+            socket's path.
+        publish: ports of the host that lead to the guest, each as ``"[HOSTIP:]HOSTPORT:GUESTPORT[/udp]"``.
+        allow: names, addresses and networks that the guest may reach; nothing: all but the host itself.
+        capture: a pcap file for all that passes the NIC.
         debug_exit: the port of an isa-debug-exit device; None for none.
         test_device: plug in the device that kvm-unit-tests wants.
         raw_at: start ``kernel`` as real-mode code at this address, below 1 MiB.
@@ -73,7 +78,11 @@ class Machine:
         patch: bool = False,
         firmware: AnyPath | None = None,
         shares: Sequence[str] = (),
-        net: str = "none",
+        name: str = "",
+        network: str = "none",
+        publish: Sequence[str] = (),
+        allow: Sequence[str] = (),
+        capture: AnyPath | None = None,
         debug_exit: int | None = None,
         test_device: bool = False,
         raw_at: int | None = None,
@@ -91,7 +100,11 @@ class Machine:
             patch=patch,
             firmware=firmware,
             shares=shares,
-            net=net,
+            name=name,
+            network=network,
+            publish=publish,
+            allow=allow,
+            capture=capture,
             debug_exit=debug_exit,
             test_device=test_device,
             raw_at=raw_at,

@@ -7,23 +7,24 @@ from typing import Any
 
 import pytest
 
-from ringfence.api.config import DiskConfig, MachineConfig, NetConfig
+from ringfence.api.config import DiskConfig, MachineConfig
+from ringfence.api.network import NetConfig
 from ringfence.errors import UserError
 from ringfence.units import MIB
 
 
 def test_what_the_board_reads() -> None:
     config = MachineConfig(
-        kernel="vmlinuz", memory="64M", disks=["a.img", Path("b,c.img,ro")], net="pcap=cap,ture"
+        kernel="vmlinuz", memory="64M", disks=["a.img", Path("b,c.img,ro")], network="loopback", capture="c"
     )
     assert config.memory_bytes == 64 * MIB
     assert config.disk_configs == (DiskConfig(Path("a.img")), DiskConfig(Path("b,c.img"), True))
-    assert config.net_config == NetConfig(Path("cap,ture"))
+    assert config.net_config == NetConfig("loopback", capture=Path("c"))
 
 
 def test_networks() -> None:
     assert MachineConfig("k").net_config is None
-    assert MachineConfig("k", net="loopback").net_config == NetConfig()
+    assert MachineConfig("k", network="loopback").net_config == NetConfig("loopback")
 
 
 @pytest.mark.parametrize(
@@ -39,8 +40,9 @@ def test_networks() -> None:
         ({"kernel": "k", "memory": "5000000"}, "not whole pages"),
         ({"kernel": "k", "memory": "much"}, "not a size"),
         ({"kernel": "k", "engine": "magic"}, "no engine 'magic'"),
-        ({"kernel": "k", "net": "tap"}, "no network 'tap'"),
-        ({"kernel": "k", "net": "pcap="}, "no network"),
+        ({"kernel": "k", "network": "t?p"}, "no network 't\\?p'"),
+        ({"kernel": "k", "capture": "file"}, "nothing to capture"),
+        ({"kernel": "k", "publish": ["80:80"]}, "need a network"),
         ({"kernel": "k", "disks": [",ro"]}, "a disk without a file"),
         ({"kernel": "k", "debug_exit": 0x10000}, "not a port"),
         ({"kernel": "k", "raw_at": MIB}, "below 1 MiB"),

@@ -95,7 +95,7 @@ def test_firmware_starts_at_the_reset_vector(make: MakeBoard, tmp_path: Path) ->
 
 def test_pci_functions_are_ready(make: MakeBoard, tmp_path: Path) -> None:
     (tmp_path / "disk").write_bytes(bytes(4096))
-    board = make(disks=[tmp_path / "disk"], net="loopback")
+    board = make(disks=[tmp_path / "disk"], network="loopback")
     ecam = 0xE000_0000
     ids = [board.mmio.read(ecam + (slot << 15), 4) for slot in range(5)]
     assert [value >> 16 for value in ids] == [0x0008, 0x1044, 0x1042, 0x1041, 0xFFFF]

@@ -37,7 +37,7 @@ class Chain:
         """Up to ``n`` bytes of the device-readable part, copied once: the guest can't change them later."""
         return b"".join(self.readable(offset, n))
 
-    def write(self, offset: int, data: bytes) -> int:
+    def write(self, offset: int, data: bytes | memoryview) -> int:
         """Copy into the device-writable part as far as it reaches; returns how many bytes."""
         done = 0
         for gpa, view in _slices(self._writable, offset, len(data)):

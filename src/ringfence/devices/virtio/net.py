@@ -1,37 +1,43 @@
-"""virtio-net: a network interface, one queue pair, no offloads.
+"""virtio-net: a network interface, one queue pair, checksum and segmentation offload.
 
-VIRTIO 1.2, section 5.1. Every frame is preceded by a 12-byte header, which without offloads says
-nothing but how many buffers a received frame takes (mergeable receive buffers)::
-
-    flags u8, gso_type u8, hdr_len le16, gso_size le16, csum_start le16, csum_offset le16,
-    num_buffers le16
+VIRTIO 1.2, section 5.1. Every frame is preceded by a 12-byte header. From the guest it says which checksum is
+left to fill in and how a long TCP segment is to be cut; to the guest it says the same of what comes, if the
+guest takes it so, and how many buffers a received frame takes. It travels with the frame to the backend
+(`network.backend`): most frames reach their end without being cut or summed at all.
 """
 
 from __future__ import annotations
 
 import struct
 from collections import deque
+from collections.abc import Sequence
 
 from ringfence.devices.device import Record
 from ringfence.devices.virtio.chain import Chain
 from ringfence.devices.virtio.device import VirtioDevice
-from ringfence.network.backend import NetworkBackend
+from ringfence.network import offload
+from ringfence.network.backend import QUEUE_PACKETS_MAX, NetworkBackend
 
+F_CSUM = 1 << 0
+F_GUEST_CSUM = 1 << 1
 F_MAC = 1 << 5
+F_GUEST_TSO4 = 1 << 7
+F_GUEST_TSO6 = 1 << 8
+F_HOST_TSO4 = 1 << 11
+F_HOST_TSO6 = 1 << 12
 F_MRG_RXBUF = 1 << 15
 F_STATUS = 1 << 16
+F_OFFLOADS = F_CSUM | F_GUEST_CSUM | F_GUEST_TSO4 | F_GUEST_TSO6 | F_HOST_TSO4 | F_HOST_TSO6
 
 RECEIVE, TRANSMIT = 0, 1
 STATUS_LINK_UP = 1
 
-FRAME_BYTES_MIN = 14
-#: Without offloads a frame is at most an Ethernet header, a VLAN tag and 1500 bytes; jumbo
-#: frames are let through. It also bounds what waits in `_pending`.
-FRAME_BYTES_MAX = 9018
-#: Frames that wait for a receive buffer; more are dropped, as by a full switch port.
-PENDING_FRAMES_MAX = 256
+_HEADER_BYTES = offload.HEADER_BYTES
+_BUFFERS_OFFSET = 10
+_PACKET_BYTES_MAX = _HEADER_BYTES + offload.SEGMENTED_BYTES_MAX
+#: The feature that lets a packet of each type pass as it is.
+_TAKES = {offload.GSO_NONE: F_GUEST_CSUM, offload.GSO_TCPV4: F_GUEST_TSO4, offload.GSO_TCPV6: F_GUEST_TSO6}
 
-_HEADER = struct.Struct("<BBHHHHH")
 _CONFIG = struct.Struct("<6sH")
 
 
@@ -56,7 +62,7 @@ class VirtioNet(VirtioDevice):
 
     @property
     def offered_features(self) -> int:
-        return F_MAC | F_MRG_RXBUF | F_STATUS
+        return F_MAC | F_MRG_RXBUF | F_STATUS | F_OFFLOADS
 
     def config(self) -> bytes:
         return _CONFIG.pack(self._mac, STATUS_LINK_UP * self._is_link_up)
@@ -74,39 +80,54 @@ class VirtioNet(VirtioDevice):
         else:
             self._transmit()
 
-    def receive(self, frame: bytes) -> None:
-        """A frame from the network."""
-        is_fit = FRAME_BYTES_MIN <= len(frame) <= FRAME_BYTES_MAX
-        if not (is_fit and self._is_link_up and self.queues and self.queues[RECEIVE].is_running):
-            self.counters["receive_dropped"] += 1
+    def receive(self, packets: Sequence[bytes]) -> None:
+        """Packets from the network."""
+        if not (self._is_link_up and self.queues and self.queues[RECEIVE].is_running):
+            self.counters["receive_dropped"] += len(packets)
             return
-        if len(self._pending) >= PENDING_FRAMES_MAX:
-            self.counters["receive_dropped"] += 1
-            return
-        self._pending.append(frame)
+        for packet in packets:
+            if not offload.is_sound(packet):
+                self.counters["receive_dropped"] += 1
+            elif packet[0] & offload.NEEDS_CSUM and not self.features & _TAKES[packet[1]]:
+                for frame in offload.plain(packet):
+                    self._enqueue(offload.PLAIN + frame)
+            else:
+                self._enqueue(packet)
         self._deliver()
+
+    def _enqueue(self, packet: bytes) -> None:
+        """A port that is full drops."""
+        if len(self._pending) >= QUEUE_PACKETS_MAX:
+            self._deliver()
+        if len(self._pending) < QUEUE_PACKETS_MAX:
+            self._pending.append(packet)
+        else:
+            self.counters["receive_dropped"] += 1
 
     def _transmit(self) -> None:
         queue = self.queues[TRANSMIT]
+        packets: list[bytes] = []
         for chain in queue.chains():
-            size = chain.readable_bytes - _HEADER.size
-            if FRAME_BYTES_MIN <= size <= FRAME_BYTES_MAX and self._is_link_up:
-                self.counters["transmitted_frames"] += 1
-                self._backend.send(chain.read(_HEADER.size, size))
+            packet = chain.read(0, chain.readable_bytes) if chain.readable_bytes <= _PACKET_BYTES_MAX else b""
+            if self._is_link_up and offload.is_sound(packet):
+                packets.append(packet)
             else:
                 self.counters["transmit_dropped"] += 1
             queue.push(chain, 0)
+        if packets:
+            self.counters["transmitted_packets"] += len(packets)
+            self._backend.send(packets)
 
     def _deliver(self) -> None:
         while self._pending and self._put(self._pending[0]):
             self._pending.popleft()
         self.queues[RECEIVE].signal()
 
-    def _put(self, frame: bytes) -> bool:
-        """Copy one frame into as many buffers as it takes; False when there are too few of them."""
+    def _put(self, packet: bytes) -> bool:
+        """Copy one packet into as many buffers as it takes; False when there are too few of them."""
         queue = self.queues[RECEIVE]
         is_mergeable = bool(self.features & F_MRG_RXBUF)
-        size = _HEADER.size + len(frame)
+        size = len(packet)
         chains: list[Chain] = []
         room = 0
         while room < size and (is_mergeable or not chains):
@@ -114,7 +135,7 @@ class VirtioNet(VirtioDevice):
             if chain is None:
                 queue.unpop(len(chains))
                 return False
-            if chain.writable_bytes < _HEADER.size:
+            if chain.writable_bytes < _HEADER_BYTES:
                 queue.fail("receive buffer smaller than its header")
                 return False
             chains.append(chain)
@@ -124,13 +145,15 @@ class VirtioNet(VirtioDevice):
             self.counters["receive_dropped"] += 1
             queue.push(chains[0], 0)
             return True
-        packet = _HEADER.pack(0, 0, 0, 0, 0, 0, len(chains)) + frame
+        view = memoryview(packet)
         done = 0
         for chain in chains:
-            written = chain.write(0, packet[done : done + chain.writable_bytes])
+            written = chain.write(0, view[done : done + chain.writable_bytes])
+            if not done:
+                chain.write(_BUFFERS_OFFSET, len(chains).to_bytes(2, "little"))
             queue.push(chain, written)
             done += written
-        self.counters["received_frames"] += 1
+        self.counters["received_packets"] += 1
         return True
 
     # State.
@@ -146,3 +169,8 @@ class VirtioNet(VirtioDevice):
 
     def reset(self) -> None:
         self._pending.clear()
+
+    # Metrics.
+
+    def metrics(self) -> dict[str, int]:
+        return {**super().metrics(), **self._backend.metrics()}
