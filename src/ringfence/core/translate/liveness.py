@@ -9,10 +9,11 @@ counts as a reader of all flags.
 import cython
 from cython.cimports.libc.stdint import uint64_t
 from cython.cimports.ringfence.core.translate.builder import BuilderP, rip_after
-from cython.cimports.ringfence.core.translate.liveness import LOOK_AHEAD
+from cython.cimports.ringfence.core.translate.liveness import LOOK_AHEAD, LOOK_DEPTH
 from cython.cimports.ringfence.core.translate.lowering import (
     FLAGS_ALL,
     KIND_BRANCH,
+    KIND_CALL,
     KIND_COPY,
     KIND_COPY_VEX,
     KIND_JUMP,
@@ -63,10 +64,22 @@ def may_leave(i: InstrP, low: LoweringP) -> cython.bint:
 
 
 @cython.cfunc
+@cython.inline
 @cython.nogil
 @cython.exceptval(check=False)
-def live_at(b: BuilderP, rip: uint64_t) -> cython.int:
-    """Flags live where a branch goes: all, unless the code there is known and on this page."""
+def target_of(b: BuilderP, i: InstrP, rip: uint64_t) -> uint64_t:
+    """Where a branch in the block at ``rip`` goes; on another page if its operand size is unusual."""
+    if i.width != (3 if b.is_64 else 2):
+        return ~b.out.rip
+    return rip + i.offset + i.length + cython.cast(uint64_t, i.imm)
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def live_at(b: BuilderP, rip: uint64_t, depth: cython.int) -> cython.int:
+    """Flags live where a branch goes: all, unless the code there is known and on this page. ``depth`` more
+    branches are followed."""
     block: BlockP
     i: InstrP
     low: LoweringP
@@ -75,6 +88,7 @@ def live_at(b: BuilderP, rip: uint64_t) -> cython.int:
     live: cython.int = 0
     open_: cython.int = FLAGS_ALL
     end: cython.int
+    target: uint64_t
     if (rip ^ b.out.rip) >> 12 or b.t.exact_flags or not b.out.is_linkable:
         return FLAGS_ALL
     gpa = (b.out.gpa & ~cython.cast(uint64_t, 0xFFF)) | (rip & 0xFFF)
@@ -88,7 +102,14 @@ def live_at(b: BuilderP, rip: uint64_t) -> cython.int:
         end = (gpa & 0xFFF) + i.offset + i.length
         live |= low.reads & open_
         open_ &= ~killed_by(i, low)
-        if open_ == 0 or low.kind == KIND_BRANCH or low.kind == KIND_JUMP:
+        target = target_of(b, i, rip)
+        if low.kind == KIND_BRANCH and open_ and depth:
+            live |= live_at(b, target, depth - 1) & open_
+        elif low.kind == KIND_JUMP or low.kind == KIND_CALL:
+            if open_ and depth:
+                open_ &= live_at(b, target, depth - 1)
+            break
+        elif open_ == 0 or low.kind == KIND_BRANCH:
             break
     if live | open_ != FLAGS_ALL:
         b.out.low = min(b.out.low, gpa & 0xFFF)
@@ -108,18 +129,18 @@ def compute_liveness(b: BuilderP) -> cython.void:
     b.i = cython.address(b.block.first[k])
     low = lowering_of(b.i.entry)
     if not entry_info(b.i.entry).attributes & ATTRIBUTE_END:
-        live = live_at(b, rip_after(b))
+        live = live_at(b, rip_after(b), LOOK_DEPTH)
     while k >= 0:
         i = cython.address(b.block.first[k])
         b.i = i
         low = lowering_of(i.entry)
-        target = rip_after(b) + cython.cast(uint64_t, i.imm)
+        target = target_of(b, i, b.out.rip)
         b.live_taken[k] = 0
         if low.kind == KIND_BRANCH:
-            b.live_taken[k] = live_at(b, target)
+            b.live_taken[k] = live_at(b, target, LOOK_DEPTH)
             live |= b.live_taken[k]
-        elif low.kind == KIND_JUMP:
-            live = live_at(b, target)
+        elif low.kind == KIND_JUMP or low.kind == KIND_CALL:
+            live = live_at(b, target, LOOK_DEPTH)
         b.live_out[k] = live
         b.kills[k] = killed_by(i, low)
         live = (live & ~b.kills[k]) | low.reads
