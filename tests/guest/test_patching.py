@@ -25,8 +25,8 @@ def test_debian_boots_and_says_what_was_patched(
     for name in ("pushf Fv", "sti", "cli", "swapgs", "mov Rq,Cq"):
         row = rows[name]
         assert row["patched"] > 0 and row["class"] in ("privileged", "sensitive"), name
-        # a place calls out 16 times before it is patched, and less than half of the places turn hot
-        assert sum(row["called"].values()) < 40 * sum(row["translated"].values()), name
+        # a place calls out 16 times before it is patched, and then in the cases that are not quick
+        assert sum(row["called"].values()) < 20 * sum(row["translated"].values()), name
     assert sum(row["patched"] for row in rows.values()) == vcpu["counters"]["patches"] > 50
     assert run(["explain", str(path)]) == 0
     text = capsys.readouterr().out

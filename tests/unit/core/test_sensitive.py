@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import rig as rigs
-from rig import CODE, STACK0, STACK3, TSS_SEL
+from rig import CODE, DATA0, STACK0, STACK3, TSS_SEL
 from translated_code import translating_rig
 
 from ringfence.core.exits import Reason
@@ -247,3 +247,22 @@ def test_str_reads_the_task_register() -> None:
     rig.regs.rcx = 5
     rig.go_on()
     assert rig.regs.rdx == TSS_SEL
+
+
+def test_a_copy_for_another_rip_is_patched_by_itself() -> None:
+    function, alias = 0x10000, 0x60000
+    rig = translating_rig()
+    rig.cpu.patch_after = 8
+    rig.set_page(alias, function | 7)
+    rig.memory.write(function, bytes.fromhex("418cd29c58c3"))  # mov r10,ss; pushf; pop rax; ret
+    # the first stays as it was translated, and is copied
+    for at, turns in ((function, 4), (alias, 20), (function, 20)):
+        rig.load(b"\xb9" + turns.to_bytes(4, "little") + bytes.fromhex("ffd3ffc975faf4"))
+        rig.regs.rbx, rig.regs.r10 = at, 0
+        rig.go_on()
+        assert rig.vector is None and rig.regs.r10 == DATA0 and rig.regs.rax & 2
+    counters = rig.cpu.counters()
+    assert counters["translations_replicated"] == 1 and counters["patches"] == 4
+    found = rig.cpu.translations()
+    assert found is not None
+    assert [str(violation) for violation in verify(found)] == []
