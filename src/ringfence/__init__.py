@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 from ringfence.version import __version__
 
 if TYPE_CHECKING:
+    from ringfence.host.vm import VM
     from ringfence.vmm.machine import Machine
     from ringfence.vmm.outcome import Kind, Outcome
 
-__all__ = ["Kind", "Machine", "Outcome", "__version__"]
+__all__ = ["VM", "Kind", "Machine", "Outcome", "__version__"]
 
-_HOMES = {"Machine": "machine", "Outcome": "outcome", "Kind": "outcome"}
+_HOMES = {"Machine": "vmm.machine", "Outcome": "vmm.outcome", "Kind": "vmm.outcome", "VM": "host.vm"}
 
 
 def __getattr__(name: str) -> object:
@@ -26,6 +27,6 @@ def __getattr__(name: str) -> object:
     if name in _HOMES:
         import importlib
 
-        value: object = getattr(importlib.import_module(f"ringfence.vmm.{_HOMES[name]}"), name)
+        value: object = getattr(importlib.import_module(f"ringfence.{_HOMES[name]}"), name)
         return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -10,6 +10,7 @@ import contextlib
 import enum
 import socket
 import struct
+from collections import deque
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -138,7 +139,16 @@ class FrameSocket:
     def __init__(self, connection: socket.socket, waiting: bytes = b"") -> None:
         self._socket = connection
         self._parser = FrameParser()
-        self._frames = self._parser.feed(waiting)
+        self._early = waiting
+        self._ready: deque[Frame] = deque()
+
+    @property
+    def is_ready(self) -> bool:
+        """`receive` has something without reading from the socket."""
+        return bool(self._ready or self._early)
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
 
     def send(self, channel: Channel, payload: bytes) -> None:
         self._socket.sendall(encode(channel, payload))
@@ -148,12 +158,13 @@ class FrameSocket:
         BadFrame: the other side does not keep to the protocol.
         OSError: the connection broke.
         """
-        while (frame := next(self._frames, None)) is None:
-            data = self._socket.recv(PAYLOAD_LIMIT + HEADER.size)
+        while not self._ready:
+            data = self._early or self._socket.recv(PAYLOAD_LIMIT + HEADER.size)
+            self._early = b""
             if not data:
                 return None
-            self._frames = self._parser.feed(data)
-        return frame
+            self._ready.extend(self._parser.feed(data))
+        return self._ready.popleft()
 
     def close(self) -> None:
         with contextlib.suppress(OSError):  # where it is not connected any more

@@ -21,7 +21,25 @@ from ringfence.vmm.outcome import BUG_STATUS, USER_ERROR_STATUS, status_lines
 
 #: verb -> its line in --help; the module has the verb's name and a command `command`
 VERBS = {
-    "run": "Boot a guest, its serial console on this terminal.",
+    "run": "Boot a guest, its serial console on this terminal or in the background.",
+    "ps": "List machines.",
+    "exec": "Run a program in a guest.",
+    "cp": "Copy files between this host and a guest.",
+    "console": "Attach to a guest's serial console.",
+    "logs": "Print what a guest wrote to its console.",
+    "stop": "Shut guests down.",
+    "kill": "Pull the plug of machines.",
+    "rm": "Delete machines.",
+    "wait": "Wait until machines end, and print their exit status.",
+    "pause": "Let guests and their time stand still.",
+    "resume": "Let paused guests run on.",
+    "inspect": "Show all that can be said of machines, as JSON.",
+    "stats": "Show what machines use of this host.",
+    "top": "List a guest's processes.",
+    "port": "List a machine's published ports.",
+    "ssh": "Connect to a guest by ssh.",
+    "doctor": "Try what this host offers.",
+    "completion": "Print completion for a shell.",
     "explain": "Show the x86 instruction table, or what in a binary a VMM must watch.",
     "disasm-block": "Show what the translator made of a guest's code.",
 }
@@ -57,7 +75,7 @@ def ringfence() -> None:
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; its exit status. Errors are told on stderr, one line each."""
     try:
-        status = ringfence.main(arguments, prog_name="ringfence", standalone_mode=False)
+        status = ringfence.main(arguments, prog_name=_program(), standalone_mode=False)
         if sys.stdout is not None:
             sys.stdout.flush()
     except click.exceptions.Exit as error:
@@ -79,6 +97,11 @@ def run(arguments: Sequence[str] | None = None) -> int:
         traceback.print_exc()
         return _tell("this is a bug in ringfence; please report the lines above", BUG_STATUS)
     return status if isinstance(status, int) else 0
+
+
+def _program() -> str:
+    """`rf` is the same under a shorter name."""
+    return "rf" if os.path.basename(sys.argv[0]) == "rf" else "ringfence"
 
 
 def _tell(message: str, status: int) -> int:

@@ -1,4 +1,4 @@
-"""`ringfence run`: boot a guest with its serial console on this terminal."""
+"""`ringfence run`: boot a guest, with its serial console on this terminal or in the background."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import json
 import logging
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -18,10 +18,6 @@ from ringfence.cli.translated import Wishes
 from ringfence.errors import UserError
 from ringfence.vmm.outcome import Kind, Outcome, status_lines
 
-#: Guests that `run` can fetch itself.
-GUESTS = ("debian",)
-#: Their kernels' command line, where the user gives none.
-DEBIAN_APPEND = "console=ttyS0 quiet"
 #: Endings that go without saying.
 QUIET = {Kind.POWER_OFF, Kind.LEFT, Kind.DEBUG_EXIT}
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -39,6 +35,13 @@ def _number(ctx: click.Context, parameter: click.Parameter, value: str | None) -
 
 @click.command("run", epilog=EPILOG)
 @click.argument("guest", required=False, metavar="[debian]")
+@click.option("-d", "--detach", is_flag=True, help="In the background: print its name, and return.")
+@click.option("--rm", "is_removed", is_flag=True, help="Leave nothing behind when it ends.")
+@click.option("--name", metavar="NAME", default="", help="What it is called; else a name is made up.")
+@click.option("--label", "labels", metavar="NAME[=VALUE]", multiple=True, help="A word of yours; repeatable.")
+@click.option("-i", "--interactive", is_flag=True, help="As docker has it: without -d it always is.")
+@click.option("-t", "--tty", "wants_tty", is_flag=True, help="Insist on a terminal as standard input.")
+@click.option("--cpus", metavar="N", default="1", help="Virtual CPUs: 1.")
 @click.option("--kernel", metavar="FILE", help="Linux bzImage, PVH or multiboot ELF, or raw 16-bit code.")
 @click.option("--initrd", metavar="FILE", help="The kernel's initial RAM disk; a multiboot module.")
 @click.option("--append", metavar="TEXT", help="The kernel's command line.")
@@ -114,6 +117,13 @@ def _number(ctx: click.Context, parameter: click.Parameter, value: str | None) -
 def command(
     guest: str | None,
     mirror: str | None,
+    detach: bool,
+    is_removed: bool,
+    name: str,
+    labels: tuple[str, ...],
+    interactive: bool,
+    wants_tty: bool,
+    cpus: str,
     report: str | None,
     no_reboot: bool,
     verbose: bool,
@@ -123,26 +133,36 @@ def command(
     symbols: str | None,
     **options: Any,
 ) -> int:
-    """Boot a guest, its serial console on this terminal. Ctrl-] leaves.
+    """Boot a guest, its serial console on this terminal. Ctrl-] leaves, and ends it.
 
     With 'debian', or nothing at all, it is Debian's cloud kernel with a shell, fetched and cached the first
-    time. Input comes from a pipe or a file as well, and may be closed.
+    time. Input comes from a pipe or a file as well, and may be closed. With -d it runs in the background: see
+    'ps', 'console', 'exec', 'logs', 'stop'.
     """
+    wishes = Wishes(check_translations, translations, perf_map, symbols)
+    _check_life(detach, wants_tty, cpus, bool(report) or wishes.any)
     if options["kernel"] is None and options["firmware"] is None:
-        _use_guest(guest or "debian", mirror, options)
+        guest = guest or "debian"
+        _use_guest(guest, mirror, options)
     elif guest is not None:
         raise click.UsageError(f"{guest!r} and --kernel or --firmware exclude each other")
     options["append"] = options["append"] or ""
+    options["reboot"] = not no_reboot
+    about = {"name": name, "guest": guest or "", "labels": _parse_labels(labels)}
+    if detach:
+        return _detach(is_removed, about, options)
     check_report(report)
-    wishes = Wishes(check_translations, translations, perf_map, symbols)
     wishes.check_first(options["engine"])
 
+    from ringfence.cli.registered import registered
     from ringfence.log import configure
     from ringfence.vmm.machine import Machine
 
     configure(logging.INFO if verbose else logging.WARNING)
-    with Machine(options.pop("kernel"), reboot=not no_reboot, **options) as vm:
-        outcome = _attend(vm)
+    with ExitStack() as stack:
+        register = stack.enter_context(registered(is_removed or not name, about, options))
+        vm = stack.enter_context(Machine(options.pop("kernel"), **options))
+        outcome = _attend(vm, register)
         wishes.grant(vm)
     if outcome.kind not in QUIET:
         print(f"ringfence: {outcome}", *outcome.detail.splitlines(), sep="\n", file=sys.stderr)
@@ -151,20 +171,39 @@ def command(
     return outcome.exit_status
 
 
+def _check_life(detach: bool, wants_tty: bool, cpus: str, wants_report: bool) -> None:
+    if not cpus.isdigit() or int(cpus) != 1:
+        raise UserError(f"--cpus {cpus}: a machine has one virtual CPU; write --cpus 1, or leave it out")
+    if wants_tty and not detach and not (sys.stdin is not None and sys.stdin.isatty()):
+        raise UserError("-t needs a terminal as standard input: leave it out, or run detached with -d")
+    if detach and wants_report:
+        raise UserError(
+            "-d goes with no --report and no look at translations: see 'ringfence inspect'"
+        )
+
+
+def _parse_labels(labels: tuple[str, ...]) -> dict[str, str]:
+    return {key: value for key, _, value in (text.partition("=") for text in labels)}
+
+
+def _detach(is_removed: bool, about: dict[str, Any], options: dict[str, Any]) -> int:
+    from ringfence.host.vm import VM
+
+    print(VM.create(remove=is_removed, **about, **options).name)
+    return 0
+
+
 def _use_guest(guest: str, mirror: str | None, options: dict[str, Any]) -> None:
-    if guest not in GUESTS:
-        raise click.UsageError(f"no guest {guest!r}: choose {', '.join(GUESTS)}, or pass --kernel FILE")
     from ringfence.cli.progress import ProgressBars
-    from ringfence.image.debian import fetch_debian
+    from ringfence.host.guests import fetch_guest
 
     with ProgressBars() as progress:
-        fetched = fetch_debian(mirror=mirror, progress=progress)
-    options["kernel"] = fetched.kernel
-    options["initrd"] = options["initrd"] or fetched.initrd
-    options["append"] = options["append"] or DEBIAN_APPEND
+        fetched = fetch_guest(guest, mirror, progress)
+    for name, value in fetched.items():
+        options[name] = options[name] or value
 
 
-def _attend(vm: Any) -> Outcome:
+def _attend(vm: Any, register: Callable[[Any], AbstractContextManager[object]]) -> Outcome:
     """Start the machine and carry bytes between it and the terminal until it ends."""
     from ringfence.vmm.terminal import Terminal
 
@@ -172,7 +211,7 @@ def _attend(vm: Any) -> Outcome:
     vm.console.tee = terminal.write
     if terminal.is_interactive:
         print("ringfence: Ctrl-] leaves", file=sys.stderr)
-    with terminal, _signals_stop(vm, terminal):
+    with register(vm), terminal, _signals_stop(vm, terminal):
         vm.start()
         outcome: Outcome = vm.wait()
     return outcome

@@ -26,6 +26,11 @@ class Wishes:
     perf_map: bool
     symbols: str | None
 
+    @property
+    def any(self) -> bool:
+        """Something is wished for."""
+        return bool(self.check or self.file or self.perf_map or self.symbols)
+
     def check_first(self, engine: str) -> None:
         """Refuse, before the guest runs, what could not be done after it.
 

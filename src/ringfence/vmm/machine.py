@@ -138,6 +138,10 @@ class Machine:
         """Run on from where it was paused."""
         self._control.resume()
 
+    def press_power_button(self) -> None:
+        """Ask the guest to shut itself down, as a PC's button does (ACPI); what it makes of it is its own."""
+        self._control.post(lambda: self._board.acpi_pm.press_power_button())
+
     def stop(self, outcome: Outcome | None = None) -> None:
         """Pull the plug; `wait` then gives ``outcome`` (`Kind.KILLED`), unless it had ended before."""
         self._control.end(outcome or Outcome(Kind.KILLED))

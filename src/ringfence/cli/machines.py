@@ -1,0 +1,89 @@
+"""What the verbs about managed machines share: names with completion, one error line each, tables, JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, is_dataclass
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from ringfence.errors import RingfenceError
+
+_AGES = ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
+
+
+class MachineName(click.ParamType):
+    """A machine's name, completed from those that there are."""
+
+    name = "name"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        from ringfence.host.registry import list_machines
+
+        return [
+            CompletionItem(found.name, help=found.state)
+            for found in list_machines()
+            if found.name.startswith(incomplete)
+        ]
+
+
+one_name = click.argument("name", metavar="NAME", type=MachineName())
+many_names = click.argument("names", metavar="NAME...", type=MachineName(), nargs=-1, required=True)
+as_json = click.option("--json", "is_json", is_flag=True, help="Print JSON.")
+
+
+def for_each(names: Sequence[str], action: Callable[[str], object]) -> int:
+    """Do it to each; one that fails is told on stderr and does not stop the others. The exit status."""
+    status = 0
+    for name in names:
+        try:
+            action(name)
+        except RingfenceError as error:
+            click.echo(f"ringfence: {' '.join(str(error).split())}", err=True)
+            status = error.exit_status
+    return status
+
+
+def print_json(value: Any) -> None:
+    """Dataclasses as objects; on a terminal indented, else a line."""
+    indent = 2 if sys.stdout.isatty() else None
+    click.echo(json.dumps(value, indent=indent, default=_plain))
+
+
+def _plain(value: Any) -> Any:
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else str(value)
+
+
+def print_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Columns as wide as they need to be."""
+    lines = [head, *rows]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    for line in lines:
+        click.echo("   ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def age(since_ns: int) -> str:
+    """How long ago, in its largest unit."""
+    seconds = max(0, int(time.time() - since_ns / 1e9))
+    for length, unit in _AGES:
+        count = seconds // length
+        if count:
+            return f"{count} {unit}{'s' if count > 1 else ''} ago"
+    return "now"
+
+
+def size(count: int) -> str:
+    """Bytes as people read them."""
+    number = float(count)
+    for unit in ("B", "KiB", "MiB"):
+        if number < 1024:
+            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
+        number /= 1024
+    return f"{number:.1f} GiB"

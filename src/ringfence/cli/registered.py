@@ -1,0 +1,55 @@
+"""A machine of `ringfence run` in this very process, entered where `ringfence ps` and the others look."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+from ringfence.errors import HostError
+from ringfence.log import logger
+
+
+@contextmanager
+def registered(
+    is_removed: bool, about: dict[str, Any], options: dict[str, Any]
+) -> Iterator[Callable[[Any], AbstractContextManager[object]]]:
+    """Reserve a name; what is yielded opens the control socket of a machine while it is entered.
+
+    Where this host has no place for sockets or state, and the user gave no name, the machine runs without.
+
+    Raises:
+        UserError: the name is taken.
+    """
+    from ringfence.api.spec import Spec, write_spec
+    from ringfence.host.spawn import reserve
+    from ringfence.host.vm import absolute
+
+    try:
+        place = reserve(about["name"] or None)
+    except HostError as error:
+        if about["name"]:
+            raise
+        logger.info("the machine is not registered: %s", error)
+        yield lambda machine: nullcontext()
+        return
+    spec = Spec(**about | {"name": place.name}, machine=absolute(options), is_removed=is_removed)
+    held = -1
+
+    def enter(machine: Any) -> AbstractContextManager[object]:
+        from ringfence.vmm.managed import Managed
+
+        return Managed(place, spec, machine)
+
+    try:
+        from ringfence.vmm.managed import hold
+
+        held = hold(place)
+        write_spec(spec, place.config)
+        yield enter
+    finally:
+        if is_removed or not place.exit.exists():
+            place.remove()
+        if held >= 0:
+            os.close(held)
