@@ -15,7 +15,7 @@ from ringfence.log import logger
 def registered(
     is_removed: bool, about: dict[str, Any], options: dict[str, Any]
 ) -> Iterator[Callable[[Any], AbstractContextManager[object]]]:
-    """Reserve a name; what is yielded opens the control socket of a machine while it is entered.
+    """Reserve a name, which goes into ``options``; what is yielded opens a machine's control socket.
 
     Where this host has no place for sockets or state, and the user gave no name, the machine runs without.
 
@@ -34,6 +34,7 @@ def registered(
         logger.info("the machine is not registered: %s", error)
         yield lambda machine: nullcontext()
         return
+    options["name"] = place.name
     spec = Spec(**about | {"name": place.name}, machine=absolute(options), is_removed=is_removed)
     held = -1
 

@@ -177,9 +177,7 @@ def _check_life(detach: bool, wants_tty: bool, cpus: str, wants_report: bool) ->
     if wants_tty and not detach and not (sys.stdin is not None and sys.stdin.isatty()):
         raise UserError("-t needs a terminal as standard input: leave it out, or run detached with -d")
     if detach and wants_report:
-        raise UserError(
-            "-d goes with no --report and no look at translations: see 'ringfence inspect'"
-        )
+        raise UserError("-d goes with no --report and no look at translations: see 'ringfence inspect'")
 
 
 def _parse_labels(labels: tuple[str, ...]) -> dict[str, str]:

@@ -62,7 +62,8 @@ def spawn(spec: Spec) -> Place:
     """
     place = reserve(spec.name or None)
     try:
-        write_spec(replace(spec, name=place.name), place.config)
+        machine = spec.machine | {"name": place.name}  # its network knows it by the same name
+        write_spec(replace(spec, name=place.name, machine=machine), place.config)
         _start(place)
     except BaseException:
         place.remove()

@@ -16,7 +16,6 @@ import json
 import os
 import signal as signals
 import subprocess
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -33,6 +32,7 @@ from ringfence.host import copy, registry
 from ringfence.host.client import Client, Gone
 from ringfence.host.console import RemoteConsole
 from ringfence.host.guests import DEFAULT_GUEST, fetch_guest
+from ringfence.host.pidfd import Process
 from ringfence.host.process import communicate
 from ringfence.host.registry import Record
 from ringfence.host.spawn import spawn
@@ -46,8 +46,6 @@ GRACE_SECONDS = 10.0
 AGENT_SECONDS = 75.0
 #: How long a process may take to pull its machine's plug before it is killed itself.
 KILL_SECONDS = 5.0
-#: How long a process that has ended its machine may take to be gone.
-EXIT_SECONDS = 10.0
 
 
 class VM:
@@ -166,11 +164,9 @@ class VM:
             return self._kill_process()
 
     def _kill_process(self) -> Ended:
-        pid = registry.holder(self._place)
-        if pid:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signals.SIGKILL)
-        self._wait_for_process()
+        with self._process() as process:
+            process.kill()
+            process.wait()
         outcome = Outcome(Kind.KILLED, signals.SIGKILL, "its process did not answer")
         ended = Ended(outcome.kind.value, outcome.value, outcome.exit_status, str(outcome), outcome.detail)
         if self._place.directory.exists():
@@ -185,14 +181,14 @@ class VM:
             TimeoutError: it still runs after ``timeout`` seconds.
             HostError: its process died without a word.
         """
-        ended: Ended | None = None
-        try:
-            with self.connect() as client:
-                ended = _expect(client.ask(messages.Wait(), timeout), Ended)
-        except Gone:
-            ended = registry.read_exit(self._place)
-        self._wait_for_process()
-        ended = ended or registry.read_exit(self._place)
+        with self._process() as process:
+            try:
+                with self.connect() as client:
+                    ended: Ended | None = _expect(client.ask(messages.Wait(), timeout), Ended)
+            except Gone:
+                ended = None
+            process.wait()
+            ended = ended or registry.read_exit(self._place)
         if ended is None:
             raise HostError(f"{self.name}: its process died; see 'ringfence logs --vmm {self.name}'")
         return ended
@@ -213,10 +209,8 @@ class VM:
             self._console = None
         self._place.remove()
 
-    def _wait_for_process(self) -> None:
-        deadline = time.monotonic() + EXIT_SECONDS
-        while registry.holder(self._place) and time.monotonic() < deadline:
-            time.sleep(0.005)
+    def _process(self) -> Process:
+        return Process(registry.holder(self._place))
 
     # -- in the guest --
 
