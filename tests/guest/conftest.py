@@ -16,6 +16,7 @@ from session import Session
 from ringfence.image.cpio import CpioWriter
 from ringfence.image.debian import Guest, fetch_debian, fetch_package
 
+ENGINES = ("translate", "interpret")
 PROGRAMS = Path(__file__).parent / "programs"
 
 
@@ -48,12 +49,19 @@ def initrd_with_programs(debian: Guest, tmp_path_factory: pytest.TempPathFactory
     return initrd
 
 
+@pytest.fixture(scope="module", params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> str:
+    found: str = request.param
+    return found
+
+
 @pytest.fixture(scope="module")
-def shell(debian: Guest, initrd_with_programs: Path) -> Iterator[Session]:
+def shell(debian: Guest, initrd_with_programs: Path, engine: str) -> Iterator[Session]:
     """Debian at its prompt, shared by a module's tests."""
     session = Session(
-        "--kernel", debian.kernel, "--initrd", initrd_with_programs, "--append", "console=ttyS0 quiet"
-    )
+        "--kernel", debian.kernel, "--initrd", initrd_with_programs, "--append", "console=ttyS0 quiet",
+        "--engine", engine,
+    )  # fmt: skip
     try:
         yield session.boot()
     finally:

@@ -7,10 +7,11 @@ from session import Session
 from ringfence.image.debian import Guest
 
 
-def test_the_32_bit_kernel_boots_runs_commands_and_powers_off(debian_i386: Guest) -> None:
+def test_the_32_bit_kernel_boots_runs_commands_and_powers_off(debian_i386: Guest, engine: str) -> None:
     session = Session(
-        "--kernel", debian_i386.kernel, "--initrd", debian_i386.initrd, "--append", "console=ttyS0 quiet"
-    ).boot()
+        "--kernel", debian_i386.kernel, "--initrd", debian_i386.initrd, "--append", "console=ttyS0 quiet",
+        "--engine", engine,
+    ).boot()  # fmt: skip
     try:
         assert session.run("uname -m") == "i686"
         assert session.run("seq 1 500 | sort -r | awk '{s += $1} END {print s}'") == "125250"

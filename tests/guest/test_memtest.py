@@ -40,10 +40,11 @@ def test_its_first_pass_finds_no_error(name: str, memtest: Path, tmp_path: Path)
 
 
 @pytest.mark.parametrize("name", ["memtest86+ia32.bin"])
-def test_its_32_bit_kernel_starts_and_tests(name: str, memtest: Path, tmp_path: Path) -> None:
+def test_its_32_bit_kernel_starts_and_tests(name: str, memtest: Path, tmp_path: Path, engine: str) -> None:
     session = Session(
-        "--kernel", binary(memtest, name, tmp_path), "--append", "console=ttyS0,115200", "--memory", MEMORY
-    )
+        "--kernel", binary(memtest, name, tmp_path), "--append", "console=ttyS0,115200", "--memory", MEMORY,
+        "--engine", engine,
+    )  # fmt: skip
     try:
         session.expect(r"#0  \[Address test, walking ones", 60)
         session.expect(r"#[1-9]  \[", 120)

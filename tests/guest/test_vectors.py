@@ -15,13 +15,15 @@ MODELS = {"x86-64-v3": "avx2", "x86-64-v4": "avx512f"}
 
 
 @pytest.fixture(params=MODELS)
-def session(request: pytest.FixtureRequest, debian: Guest, initrd_with_programs: Path) -> Iterator[Session]:
+def session(
+    request: pytest.FixtureRequest, debian: Guest, initrd_with_programs: Path, engine: str
+) -> Iterator[Session]:
     model: str = request.param
     if not host_has(MODELS[model]):
         pytest.skip(f"the host lacks {MODELS[model]}")
     found = Session(
         "--kernel", debian.kernel, "--initrd", initrd_with_programs, "--append", "console=ttyS0 quiet",
-        "--cpu", model,
+        "--cpu", model, "--engine", engine,
     )  # fmt: skip
     try:
         yield found.boot()
