@@ -91,6 +91,7 @@ def move_slot(
     slot.direct = moved_code(slot.direct, move)
     slot.judged = 0
     empty_slot(cpu, cython.address(slot.slot))
+    slot.given = SLOT_CREDIT
     slot.slot.credit = SLOT_CREDIT
 
 

@@ -5,7 +5,8 @@ from ringfence.core.translate.translation cimport Site, Translator
 from ringfence.core.x86.state cimport Cpu
 
 cdef enum:
-    SLOT_CREDIT = 64            # misses between two looks at how often a slot misses
+    SLOT_CREDIT = 64            # misses until the first look at how often a slot misses
+    SLOT_CREDIT_LIMIT = 4096    # ... and at most between two looks
     SLOT_INSTRUCTIONS = 64      # guest instructions a miss that make a slot worth while
 
 # s1 or `holder` = what the operand needs of the entry for the address in s0.

@@ -47,7 +47,7 @@ from cython.cimports.ringfence.core.translate.encode import (
 from cython.cimports.ringfence.core.translate.links import drop_translation
 from cython.cimports.ringfence.core.translate.probe import put_entry_field, put_lookup
 from cython.cimports.ringfence.core.translate.sites import later_site, new_site, new_stub
-from cython.cimports.ringfence.core.translate.slots import SLOT_CREDIT, SLOT_INSTRUCTIONS
+from cython.cimports.ringfence.core.translate.slots import SLOT_CREDIT, SLOT_CREDIT_LIMIT, SLOT_INSTRUCTIONS
 from cython.cimports.ringfence.core.translate.translation import (
     SITE_SLOT,
     SLOT_RECORD,
@@ -75,6 +75,7 @@ def put_slot_lookup(
     site.slot.owner = b.out
     site.slot.site = site
     empty_slot(b.cpu, cython.address(site.slot.slot))
+    site.slot.given = SLOT_CREDIT
     site.slot.slot.credit = SLOT_CREDIT
     tag = absolute(cython.address(site.slot.slot.tag))
     put_op(e, FORM_W, 0x2B, b.s0, cython.address(tag))
@@ -201,9 +202,8 @@ def judge_slot(cpu: CpuP, t: TranslatorP, asks: SiteP) -> cython.void:
         empty_slots(cpu)
     if record.slot.credit >= 0:
         return
-    record.slot.credit = SLOT_CREDIT
     now = cpu.count.instructions + (cpu.budget_size - cpu.budget) / INSTR_BYTES
-    if now - record.judged < SLOT_CREDIT * SLOT_INSTRUCTIONS:
+    if now - record.judged < cython.cast(uint64_t, record.given * SLOT_INSTRUCTIONS):
         # SAFETY: the probe's code, long enough for a jump, and no thread is in it
         start = t.code.writable + site.retry
         start[0] = 0xE9
@@ -215,4 +215,8 @@ def judge_slot(cpu: CpuP, t: TranslatorP, asks: SiteP) -> cython.void:
         if site.owner.is_valid:
             drop_translation(cpu, t, site.owner)
             new_generation(cpu)
+    else:
+        # the longer it has been of use, the less often it is asked
+        record.given = min(2 * record.given, SLOT_CREDIT_LIMIT)
+    record.slot.credit = record.given
     record.judged = now

@@ -216,6 +216,7 @@ cdef struct Translator:
     uint32_t is_inside          # guest flags are in cpu.saved_flags, not in the interpreter's form
     uint32_t patch_after        # call-outs of a sensitive instruction until it gets host code; 0 at once
     uint32_t callouts           # counted, to time some
+    uint32_t is_half_saved      # of the guest's vector state the XMM registers alone are saved
     uint32_t is_completed       # the instruction of a call-out is done
     uint32_t interpret_next     # the next block is the interpreter's
     int32_t charge              # of the budget, if the running call-out faults
