@@ -20,7 +20,7 @@ from cython.cimports.ringfence.core.translate.links import (
     link_exit,
 )
 from cython.cimports.ringfence.core.translate.replica import replicate_model
-from cython.cimports.ringfence.core.translate.routines import enter_translated, reset_vector
+from cython.cimports.ringfence.core.translate.routines import enter_translated, reset_vector, save_vector
 from cython.cimports.ringfence.core.translate.stored import replicate_stored
 from cython.cimports.ringfence.core.translate.translation import (
     SITE_EXIT,
@@ -270,7 +270,8 @@ def return_from_long_jump(cpu: CpuP, t: TranslatorP) -> cython.void:
     t.pending = cython.NULL
     settle_budgets(cpu)
     if cpu.vector_ready:
-        # the call-out has put the guest's registers by
+        # the call-out has put the guest's registers by, or half of them
+        save_vector(cpu, t)
         reset_vector(cpu, t)
     if t.is_inside:
         t.is_inside = 0

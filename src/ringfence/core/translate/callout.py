@@ -14,6 +14,7 @@ from cython.cimports.ringfence.core.translate.lowering import (
     lowering_of,
 )
 from cython.cimports.ringfence.core.translate.patch import patch_callout
+from cython.cimports.ringfence.core.translate.routines import save_vector
 from cython.cimports.ringfence.core.translate.sensitive import is_sensitive
 from cython.cimports.ringfence.core.translate.slots import judge_slot
 from cython.cimports.ringfence.core.translate.translation import (
@@ -175,6 +176,7 @@ def interpret_site(cpu: CpuP, t: TranslatorP, site: SiteP) -> uint64_t:
     # a fault brings the flags over by itself: see return_from_long_jump()
     uses_flags: cython.bint = site.ends or low.reads | low.modifies != 0
     t.charge = 0
+    save_vector(cpu, t)
     if uses_flags:
         import_flags(cpu)
         t.is_inside = 0
@@ -225,9 +227,11 @@ def leave(t: TranslatorP) -> uint64_t:
 @cython.nogil
 @cython.exceptval(check=False)
 def restore(cpu: CpuP, t: TranslatorP, site: SiteP, target: uint32_t) -> uint64_t:
+    routine: uint32_t = t.restore_plain[site.owner.map] if t.is_half_saved else t.restore[site.owner.map]
+    t.is_half_saved = 0
     t.is_inside = 1
     cpu.jump_target = cython.cast(uint64_t, t.code.executable) + target
-    return cython.cast(uint64_t, t.code.executable) + t.restore[site.owner.map]
+    return cython.cast(uint64_t, t.code.executable) + routine
 
 
 @cython.cfunc
@@ -265,8 +269,10 @@ def callout(cpu: CpuP) -> uint64_t:
 def answer(cpu: CpuP, t: TranslatorP, site: SiteP) -> uint64_t:
     is_there: cython.bint
     settle_vector(cpu)
+    t.is_half_saved = cpu.vector_ready != 0 and t.restore_plain[site.owner.map] != t.restore[site.owner.map]
     cpu.a.regs[BLOCK_RIP] = site.owner.rip
     if site.kind == SITE_VECTOR:
+        save_vector(cpu, t)
         cpu.vector_ready = vector_level(cpu)
         if cpu.vector_ready >= site.owner.uses_vector:
             return restore(cpu, t, site, site.resume)

@@ -116,11 +116,13 @@ def layout_of(cpu: CpuP, t: TranslatorP) -> object:
         t.leave_saved: "leave_saved",
         t.leave_called: "leave_called",
         t.reset_vector: "reset_vector",
+        t.save_vector: "save_vector",
     }
     for k in maps:
         routines |= {
             t.leave[k]: f"leave_{k:02x}",
             t.callout[k]: f"callout_{k:02x}",
+            t.restore_plain[k]: f"restore_plain_{k:02x}",
             t.restore[k]: f"restore_{k:02x}",
         }
     return Layout(

@@ -10,7 +10,8 @@ host registers are scratch. Every routine that moves registers exists once for e
                routine to go on with: `restore` of some map, or `leave_saved`
     restore    guest registers loaded, flags too, on to cpu.jump_target
 
-x87 and vector registers are the guest's while cpu.vector_ready says so.
+x87 and vector registers are the guest's while cpu.vector_ready says so. A call-out saves only the XMM
+registers, where there are no wider ones; `save_vector` does the rest when an instruction is interpreted.
 """
 
 import cython
@@ -23,17 +24,18 @@ from cython.cimports.ringfence.core.translate.encode import (
     EmitterP,
     Operand,
     absolute,
-    join_short,
+    join,
     memory_operand,
     position,
     put8,
     put32,
     put_constant,
+    put_forward_branch,
+    put_forward_jump,
     put_jump,
     put_load,
     put_op,
     put_rr,
-    put_short_branch,
     put_store,
     put_store_imm32,
 )
@@ -44,6 +46,8 @@ from cython.cimports.ringfence.core.x86.xsave_state import xcr0_mask
 
 RBX = cython.declare(cython.int, 3)
 RBP = cython.declare(cython.int, 5)
+MOVAPS_LOAD = cython.declare(cython.int, 0x128)
+MOVAPS_STORE = cython.declare(cython.int, 0x129)
 MXCSR_DEFAULT = cython.declare(uint32_t, 0x1F80)
 
 
@@ -98,12 +102,24 @@ def put_vector_save(e: EmitterP, cpu: CpuP) -> cython.void:
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
+def put_xmm(e: EmitterP, cpu: CpuP, opcode: cython.int) -> cython.void:
+    """MOVAPS of all XMM registers: all that C changes before a call-out knows what it has to do."""
+    field: Operand
+    reg: cython.int
+    for reg in range(16):
+        field = absolute(cython.address(cpu.a.fx.xmm[16 * reg]))
+        put_op(e, 0, opcode, reg, cython.address(field))
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
 def put_vector_test(e: EmitterP, cpu: CpuP) -> cython.pointer(uint8_t):
     """A branch around what follows when the host's vector registers are not the guest's."""
     ready: Operand = absolute(cython.address(cpu.vector_ready))
     put_op(e, 0, 0x83, 7, cython.address(ready))
     put8(e, 0)
-    return put_short_branch(e, CC_E)
+    return put_forward_branch(e, CC_E)
 
 
 @cython.cfunc
@@ -165,13 +181,13 @@ def put_leave(e: EmitterP, cpu: CpuP, t: TranslatorP) -> cython.void:
     skip = put_vector_test(e, cpu)
     put_vector_save(e, cpu)
     put_vector_reset(e, cpu)
-    join_short(e, skip)
+    join(e, skip)
     put_return(e)
     # after a call-out the registers have been saved and C has used them since
     t.leave_called = position(e)
     skip = put_vector_test(e, cpu)
     put_vector_reset(e, cpu)
-    join_short(e, skip)
+    join(e, skip)
     put_return(e)
 
 
@@ -198,6 +214,10 @@ def put_routines(cpu: CpuP, t: TranslatorP, function: Callout) -> cython.void:
     put8(cython.address(e), 8)
     put_store(cython.address(e), RSP, cython.address(cpu.host_rsp))
     put_jump(cython.address(e), t.restore[CANONICAL])
+    t.save_vector = position(cython.address(e))
+    put_xmm(cython.address(e), cpu, MOVAPS_LOAD)
+    put_vector_save(cython.address(e), cpu)
+    put8(cython.address(e), 0xC3)
     t.reset_vector = position(cython.address(e))
     put_vector_reset(cython.address(e), cpu)
     put8(cython.address(e), 0xC3)
@@ -211,6 +231,7 @@ def ensure_map(cpu: CpuP, t: TranslatorP, map: cython.int) -> cython.void:
     e: Emitter
     field: Operand
     skip: cython.pointer(uint8_t)
+    rest: cython.pointer(uint8_t) = cython.NULL
     reg: cython.int
     if t.restore[map]:
         return
@@ -225,14 +246,23 @@ def ensure_map(cpu: CpuP, t: TranslatorP, map: cython.int) -> cython.void:
             put_store(cython.address(e), reg, cython.address(cpu.held[reg & 7]))
     put_load(cython.address(e), RSP, cython.address(cpu.host_rsp))
     skip = put_vector_test(cython.address(e), cpu)
-    put_vector_save(cython.address(e), cpu)
-    join_short(cython.address(e), skip)
+    if upper_components(cpu):
+        put_vector_save(cython.address(e), cpu)
+    else:
+        put_xmm(cython.address(e), cpu, MOVAPS_STORE)
+    join(cython.address(e), skip)
     put_constant(cython.address(e), RDI, cython.cast(uint64_t, cpu))
     put_constant(cython.address(e), RAX, cython.cast(uint64_t, t.function))
     put8(cython.address(e), 0xFF)  # call rax
     put8(cython.address(e), 0xD0)
     put8(cython.address(e), 0xFF)  # jmp rax
     put8(cython.address(e), 0xE0)
+    t.restore_plain[map] = position(cython.address(e))
+    if not upper_components(cpu):
+        skip = put_vector_test(cython.address(e), cpu)
+        put_xmm(cython.address(e), cpu, MOVAPS_LOAD)
+        join(cython.address(e), skip)
+        rest = put_forward_jump(cython.address(e))
     t.restore[map] = position(cython.address(e))
     skip = put_vector_test(cython.address(e), cpu)
     field = absolute(cython.address(cpu.a.fx))
@@ -240,7 +270,9 @@ def ensure_map(cpu: CpuP, t: TranslatorP, map: cython.int) -> cython.void:
     if upper_components(cpu):
         put_upper_mask(cython.address(e), cpu)
         put_op(cython.address(e), FORM_W, 0x1AE, 5, cython.address(field))  # xrstor64
-    join_short(cython.address(e), skip)
+    join(cython.address(e), skip)
+    if rest != cython.NULL:
+        join(cython.address(e), rest)
     field = absolute(cython.address(cpu.saved_flags))
     put_op(cython.address(e), 0, 0x1B7, RAX, cython.address(field))
     put8(cython.address(e), 0x04)  # add al, 127
@@ -264,6 +296,16 @@ def enter_translated(cpu: CpuP, t: TranslatorP, host: uint64_t) -> cython.void:
     cpu.jump_target = host
     # SAFETY: put_routines() wrote the routine there
     cython.cast(Enter, t.code.executable + t.enter)(cpu)
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def save_vector(cpu: CpuP, t: TranslatorP) -> cython.void:
+    if t.is_half_saved:
+        t.is_half_saved = 0
+        # SAFETY: as above
+        cython.cast(Enter, t.code.executable + t.save_vector)(cpu)
 
 
 @cython.cfunc

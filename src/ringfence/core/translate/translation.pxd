@@ -51,6 +51,7 @@ cdef struct SlotRecord:
     Translation* owner
     Site* site                  # of the probe
     uint64_t judged             # instructions done when the slot was last asked about
+    int32_t given               # misses that it was given then
     Slot slot                   # the entry that the probe found last
 
 cdef struct Site:
@@ -203,10 +204,12 @@ cdef struct Translator:
     uint32_t leave_saved        # after put_registers_away()
     uint32_t leave_called       # from a call-out
     uint32_t reset_vector
+    uint32_t save_vector
     uint64_t (*function)(Cpu*) noexcept nogil   # the call-out
     uint32_t leave[256]         # by map
     uint32_t callout[256]
     uint32_t restore[256]
+    uint32_t restore_plain[256] # ... where only the XMM registers were saved
     uint32_t current            # region
     uint32_t has_bmi2
     uint32_t exact_flags        # every fault and exit sees all the flags
