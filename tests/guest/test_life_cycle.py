@@ -18,6 +18,7 @@ from session import BOOT_SECONDS, PROMPT
 
 from ringfence import VM
 from ringfence.errors import HostError
+from ringfence.host.registry import list_machines
 from ringfence.host.vm import Ended
 from ringfence.image.debian import Guest
 
@@ -58,8 +59,9 @@ def states(*arguments: str) -> dict[str, str]:
 
 
 def left(homes: Path) -> list[str]:
-    """Files and sockets of machines."""
-    return [str(path) for path in homes.rglob("*") if not path.is_dir()]
+    """Files, sockets and directories of machines."""
+    list(list_machines())  # sweeps up
+    return [str(path) for path in homes.rglob("*") if path.name not in ("run", "state", "ringfence", "vms")]
 
 
 def test_a_life(homes: Path, debian: Guest) -> None:

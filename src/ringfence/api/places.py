@@ -11,6 +11,7 @@ $XDG_STATE_HOME/ringfence/vms/NAME/        what outlives its process
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import re
 import stat
@@ -30,15 +31,19 @@ class Place:
 
     name: str
     directory: Path
-    socket: Path
+    runtime: Path
+
+    @property
+    def socket(self) -> Path:
+        return self.runtime / "socket"
+
+    @property
+    def lock(self) -> Path:
+        return self.runtime / "lock"
 
     @property
     def config(self) -> Path:
         return self.directory / "config.json"
-
-    @property
-    def lock(self) -> Path:
-        return self.socket.with_suffix(".lock")
 
     @property
     def log(self) -> Path:
@@ -52,12 +57,30 @@ class Place:
     def exit(self) -> Path:
         return self.directory / "exit.json"
 
+    def hold(self) -> int:
+        """Lock the machine's name on this host for as long as this process lives; the descriptor that does.
+
+        A record lock (fcntl) tells others the process's number, and dies with it. The process must not open
+        the file again: closing that would give the lock up.
+
+        Raises:
+            HostError: another process has it.
+        """
+        fd = os.open(self.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(fd)
+            raise HostError(f"{self.name} has a process already") from error
+        return fd
+
     def remove(self) -> None:
-        """All of it. What is no file of ours keeps the directory."""
+        """All of it, as far as this process may. What is no file of ours keeps its directory."""
         for path in (self.config, self.log, self.console_log, self.exit, self.socket, self.lock):
             path.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):
-            self.directory.rmdir()
+        for directory in (self.directory, self.runtime):
+            with contextlib.suppress(OSError):
+                directory.rmdir()
 
 
 def state_root() -> Path:
@@ -99,7 +122,7 @@ def place(name: str) -> Place:
     """
     if not NAME_PATTERN.fullmatch(name):
         raise UserError(f"no name for a machine: {name!r} (letters, digits, '_', '.', '-'; at most 63)")
-    socket = runtime_root() / f"{name}.sock"
-    if len(os.fsencode(socket)) > SOCKET_PATH_LIMIT:
-        raise UserError(f"{socket} is too long for a socket's name: set XDG_RUNTIME_DIR to a shorter one")
-    return Place(name, state_root() / name, socket)
+    place = Place(name, state_root() / name, runtime_root() / name)
+    if len(os.fsencode(place.socket)) > SOCKET_PATH_LIMIT:
+        raise UserError(f"{place.socket} is too long for a socket: set XDG_RUNTIME_DIR to a shorter path")
+    return place

@@ -22,20 +22,20 @@ def registered(
     Raises:
         UserError: the name is taken.
     """
-    from ringfence.api.spec import Spec, write_spec
+    from ringfence.api.spec import Spec
     from ringfence.host.spawn import reserve
     from ringfence.host.vm import absolute
 
+    wanted = Spec(**about, machine=absolute(options), is_removed=is_removed)
     try:
-        place = reserve(about["name"] or None)
+        place, spec = reserve(wanted)
     except HostError as error:
-        if about["name"]:
+        if wanted.name:
             raise
         logger.info("the machine is not registered: %s", error)
         yield lambda machine: nullcontext()
         return
     options["name"] = place.name
-    spec = Spec(**about | {"name": place.name}, machine=absolute(options), is_removed=is_removed)
     held = -1
 
     def enter(machine: Any) -> AbstractContextManager[object]:
@@ -44,10 +44,7 @@ def registered(
         return Managed(place, spec, machine)
 
     try:
-        from ringfence.vmm.managed import hold
-
-        held = hold(place)
-        write_spec(spec, place.config)
+        held = place.hold()
         yield enter
     finally:
         if is_removed or not place.exit.exists():

@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import struct
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 
@@ -19,6 +20,8 @@ from ringfence.host.client import Client
 
 #: How long a process may take to say how it is, before it counts as busy.
 HELLO_SECONDS = 2.0
+#: How long a process may take until it holds its machine's lock.
+START_NS = 10_000_000_000
 #: struct flock of Linux on x86-64: type, whence, start, length, pid.
 _FLOCK = struct.Struct("hh4xqqi4x")
 
@@ -85,20 +88,28 @@ def find(name: str) -> Record:
     UserError: there is no machine of that name.
     """
     place = places.place(name)
-    if not place.directory.is_dir():
+    pid = holder(place)
+    if not place.config.exists():
+        if not pid:
+            place.remove()
         raise UserError(f"no machine {name!r}: 'ringfence ps --all' lists them")
     spec = None
     with contextlib.suppress(RingfenceError):
         spec = read_spec(place.config)
-    pid = holder(place)
     ended = read_exit(place)
     if pid:
         state = _ask_state(place)
         return Record(place, state, spec, pid, ended if state == "exited" else None)
     if ended is not None:
         return Record(place, "exited", spec, 0, ended)
-    is_elsewhere = spec is not None and spec.host != os.uname().nodename
-    return Record(place, "elsewhere" if is_elsewhere else "crashed", spec, 0, None)
+    return Record(place, _state_without_process(place, spec), spec, 0, None)
+
+
+def _state_without_process(place: Place, spec: Spec | None) -> str:
+    if spec is not None and spec.host != os.uname().nodename:
+        return "elsewhere"
+    is_new = spec is not None and time.time_ns() - spec.created_ns < START_NS
+    return "starting" if is_new and not place.lock.exists() else "crashed"
 
 
 def read_exit(place: Place) -> Ended | None:

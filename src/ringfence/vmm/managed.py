@@ -1,4 +1,4 @@
-"""A VMM process of its own: `main([DIRECTORY, SOCKET, READY])` is one machine's life.
+"""A VMM process of its own: `main([DIRECTORY, RUNTIME, READY])` is one machine's life.
 
 It is started by `host/spawn.py`, which waits for a line at the descriptor READY: ``{"pid": n}`` once the
 machine runs, or what went wrong. From then on it is asked through its control socket, and lives as long as
@@ -7,7 +7,6 @@ its machine.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import signal
@@ -21,7 +20,7 @@ from typing import Any
 
 from ringfence.api.places import Place
 from ringfence.api.spec import Spec, read_spec, replace_text
-from ringfence.errors import HostError, RingfenceError
+from ringfence.errors import RingfenceError
 from ringfence.vmm.machine import Machine
 from ringfence.vmm.outcome import BUG_STATUS, Kind, Outcome
 from ringfence.vmm.requests import MachineRequests, describe
@@ -30,24 +29,6 @@ from ringfence.vmm.server import Server
 
 #: How long clients may take to read the last of a machine that has ended.
 FAREWELL_SECONDS = 2.0
-
-
-def hold(place: Place) -> int:
-    """Lock the machine's name on this host for as long as this process lives; the descriptor that does.
-
-    A record lock (fcntl) tells others the process's number, and dies with it. The process must not open the
-    file again: closing that would give the lock up.
-
-    Raises:
-        HostError: another process has it.
-    """
-    fd = os.open(place.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(fd)
-        raise HostError(f"{place.name} has a process already") from error
-    return fd
 
 
 class Managed:
@@ -96,21 +77,19 @@ def write_exit(place: Place, outcome: Outcome) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """The process's life; its exit status, which nobody waits for."""
-    directory, socket, ready = Path(arguments[0]), Path(arguments[1]), int(arguments[2])
-    place = Place(directory.name, directory, socket)
+    """The process's life; its exit status, which nobody waits for. The machine's name is held already."""
+    directory, runtime, ready = Path(arguments[0]), Path(arguments[1]), int(arguments[2])
+    place = Place(directory.name, directory, runtime)
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the terminal it was started from is none of its business
     try:
         spec = read_spec(place.config)
-        held = hold(place)
         with Machine(**spec.machine) as machine, Managed(place, spec, machine):
             signal.signal(signal.SIGTERM, lambda number, frame: _terminate(machine, number, frame))
             machine.start()
             _tell(ready, {"pid": os.getpid()})
             ready = -1
             machine.wait()
-        os.close(held)
     except RingfenceError as error:
         print(f"ringfence: {error}", file=sys.stderr)
         _tell(ready, {"error": str(error), "status": error.exit_status})

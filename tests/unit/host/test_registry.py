@@ -27,9 +27,8 @@ HOLD = """
 import sys
 from pathlib import Path
 from ringfence.api.places import Place
-from ringfence.vmm.managed import hold
-name, directory, socket = sys.argv[1:]
-hold(Place(name, Path(directory), Path(socket)))
+name, directory, runtime = sys.argv[1:]
+Place(name, Path(directory), Path(runtime)).hold()
 print("held", flush=True)
 sys.stdin.read()
 """
@@ -42,15 +41,14 @@ def homes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def make(name: str = "", **machine: object) -> Place:
-    place = spawn.reserve(name or None)
-    write_spec(Spec(place.name, machine), place.config)
+    place, _ = spawn.reserve(Spec(name, machine))
     return place
 
 
 @contextmanager
 def held(place: Place) -> Iterator[int]:
     """Another process has its lock."""
-    command = [sys.executable, "-c", HOLD, place.name, place.directory, place.socket]
+    command = [sys.executable, "-c", HOLD, place.name, place.directory, place.runtime]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"held\n"
@@ -72,7 +70,7 @@ def test_only_a_plain_name_is_one(name: str) -> None:
 
 def test_what_is_made_is_for_its_user_alone() -> None:
     place = make("one")
-    for directory in (place.directory, place.socket.parent):
+    for directory in (place.directory, place.runtime, place.runtime.parent):
         assert stat.S_IMODE(directory.stat().st_mode) == 0o700
 
 
@@ -92,9 +90,17 @@ def test_a_socket_has_a_name_that_fits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_no_process_and_no_last_word_is_a_crash() -> None:
     place = make("one")
+    place.lock.touch()
     place.log.write_text("first\nlast words\n")
     record = registry.find("one")
     assert (record.state, record.pid, record.last_lines(1)) == ("crashed", 0, ["last words"])
+
+
+def test_a_process_gets_a_moment_to_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    make("one")
+    assert registry.find("one").state == "starting"
+    monkeypatch.setattr(registry, "START_NS", 0)
+    assert registry.find("one").state == "crashed"
 
 
 def test_a_last_word_is_an_exit() -> None:
@@ -142,7 +148,24 @@ def test_removed_is_gone() -> None:
     for path in (place.log, place.console_log, place.exit, place.lock, place.socket):
         path.touch()
     place.remove()
-    assert not place.directory.exists() and not list(place.socket.parent.iterdir())
+    assert not place.directory.exists() and not place.runtime.exists()
+
+
+def test_what_a_jailed_process_leaves_is_swept_up_and_its_name_is_free() -> None:
+    place = make("one")
+    place.config.unlink()
+    assert list(registry.list_machines()) == []
+    assert not place.directory.exists() and not place.runtime.exists()
+    place.directory.mkdir()
+    assert make("one") == place
+
+
+def test_a_machine_that_takes_its_leave_is_not_swept_from_under_it() -> None:
+    place = make("one")
+    with held(place):
+        place.config.unlink()
+        assert list(registry.list_machines()) == []
+        assert place.directory.exists() and place.lock.exists()
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"ringfence": 2}', '{"ringfence": 1, "nonsense": 1}'])
