@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import gc
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -117,7 +117,9 @@ class Machine:
         self._control = Control()
         self._ended = threading.Event()
         self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._live, name="vcpu0", daemon=True)
+        self._thread = threading.Thread(target=self._live, name="machine", daemon=True)
+        #: called on each vCPU's thread before it runs guest code, to take rights from it
+        self.confine: Callable[[], object] = _keep_all
         self.console = Console(self._control.post)
         self.keyboard = Keyboard(self._control.post)
         self._board = self._build()
@@ -236,7 +238,7 @@ class Machine:
         what = config.firmware or config.kernel
         return f"<Machine {what}, {config.cpu}, {config.memory_bytes >> 20} MiB, {self.state}{ending}>"
 
-    # -- the machine's own thread: that of its first vCPU --
+    # -- the machine's own thread: it builds boards, and waits for their vCPUs --
 
     def _build(self) -> Board:
         board = Board(self.config, self._control.post)
@@ -267,7 +269,7 @@ class Machine:
             self._end()
 
     def _run_board(self) -> None:
-        """From power-on to an ending, each vCPU on its thread, the first on this one."""
+        """From power-on to an ending, each vCPU on its thread."""
         board = self._board
         loops = [
             VcpuLoop(vcpu, board, self._control, metrics)
@@ -275,17 +277,17 @@ class Machine:
         ]
         self._control.begin(loops, board.clock)
         threads = [
-            threading.Thread(target=self._run_other, args=(loop,), name=f"vcpu{loop.vcpu.index}", daemon=True)
-            for loop in loops[1:]
+            threading.Thread(target=self._run_vcpu, args=(loop,), name=f"vcpu{loop.vcpu.index}", daemon=True)
+            for loop in loops
         ]
         for thread in threads:
             thread.start()
-        loops[0].run()
         for thread in threads:
             thread.join()
 
-    def _run_other(self, loop: VcpuLoop) -> None:
+    def _run_vcpu(self, loop: VcpuLoop) -> None:
         try:
+            self.confine()
             loop.run()
         except BaseException as error:
             self._fail(error)
@@ -314,3 +316,7 @@ class Machine:
     def _end(self) -> None:
         self.console.close()
         self._ended.set()
+
+
+def _keep_all() -> None:
+    """A machine in its user's own process takes no rights from it."""
