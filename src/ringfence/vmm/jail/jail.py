@@ -43,12 +43,14 @@ class Plan:
 
     Attributes:
         readable, writable: files, and directories with all that is below them.
+        made: files to write that are made first where they are not there.
         may_connect: it may open sockets to the internet, for its guest's network.
         has_shares: its vCPU threads open files, in the guest's shared directories.
     """
 
     readable: tuple[Path, ...] = ()
     writable: tuple[Path, ...] = ()
+    made: tuple[Path, ...] = ()
     may_connect: bool = False
     has_shares: bool = False
 
@@ -58,16 +60,18 @@ class Plan:
         config: MachineConfig,
         readable: Iterable[Path] = (),
         writable: Iterable[Path] = (),
-        may_connect: bool = False,
     ) -> Plan:
         """What that machine needs, and these paths: the VMM's own, as the directory of its state."""
+        network = config.net_config
         reads, writes = list(readable), list(writable)
         reads += [Path(path) for path in (config.kernel, config.initrd, config.firmware) if path is not None]
         for disk in config.disk_configs:
             (reads if disk.is_read_only else writes).append(disk.path)
         for share in config.share_configs:
             (reads if share.is_read_only else writes).append(share.path)
-        return cls(tuple(reads), tuple(writes), may_connect, bool(config.shares))
+        made = () if network is None or network.capture is None else (network.capture,)
+        may_connect = network is not None and network.kind == "user"
+        return cls(tuple(reads), tuple(writes), made, may_connect, bool(config.shares))
 
     def confine_vcpu(self) -> None:
         """To be called on each vCPU's thread before guest code runs."""
@@ -77,15 +81,19 @@ class Plan:
 
 def prepare(plan: Plan) -> dict[str, Any]:
     """Give up all files but the plan's, and Python's own; what held. While there is one thread only."""
-    readable = [*map(Path, _SYSTEM), *_python_paths(), *plan.readable]
-    writable = [*map(Path, _SYSTEM_WRITABLE), *plan.writable]
-    abi = landlock.confine(readable, writable, plan.may_connect)
+    for path in plan.made:
+        with contextlib.suppress(OSError):  # who opens it says what is wrong with it
+            path.touch()
+    rights = dict.fromkeys(plan.readable, landlock.READ)
+    rights |= {Path(name): landlock.READ | landlock.EXECUTE for name in (*_SYSTEM, *_python_paths())}
+    rights |= dict.fromkeys((*map(Path, _SYSTEM_WRITABLE), *plan.writable, *plan.made), landlock.WRITE)
+    abi = landlock.confine(rights, plan.may_connect)
     return {
         "limits": limits.set_limits(),
         "landlock": abi,
         "unconfined_threads": threading.active_count() - 1 if abi else threading.active_count(),
         "readable": [str(path) for path in plan.readable],
-        "writable": [str(path) for path in plan.writable],
+        "writable": [str(path) for path in (*plan.writable, *plan.made)],
     }
 
 
@@ -105,8 +113,8 @@ def enter(plan: Plan) -> dict[str, Any]:
     return held
 
 
-def _python_paths() -> list[Path]:
-    """Where modules are imported from."""
+def _python_paths() -> list[str]:
+    """Where modules are imported from, and Python itself, for a process that set-up may have to start."""
     names = {sys.prefix, sys.base_prefix, *sys.path, *site.getsitepackages(), *sysconfig.get_paths().values()}
     own = Path(__file__).parents[2]
-    return [own, *(Path(name) for name in sorted(names) if name)]
+    return [str(own), *sorted(name for name in names if name)]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
 
 from ringfence.vmm.jail import kernel
@@ -20,9 +20,9 @@ REFER, TRUNCATE, IOCTL_DEV = 1 << 13, 1 << 14, 1 << 15
 NETWORK = 0b11
 SCOPE_ABSTRACT_SOCKETS, SCOPE_SIGNALS = 1 << 0, 1 << 1
 
-_READ = READ_FILE | READ_DIR
+READ = READ_FILE | READ_DIR
 _MAKE = MAKE_DIR | MAKE_REG | MAKE_SOCK | MAKE_FIFO | MAKE_SYM
-_WRITE = _READ | WRITE_FILE | TRUNCATE | REFER | REMOVE_DIR | REMOVE_FILE | _MAKE
+WRITE = READ | WRITE_FILE | TRUNCATE | REFER | REMOVE_DIR | REMOVE_FILE | _MAKE
 #: Of these, what makes sense for something that is no directory.
 _OF_FILES = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV
 
@@ -32,8 +32,9 @@ def file_rights(abi: int) -> int:
     return (1 << (13 if abi < 2 else 14 if abi < 3 else 15 if abi < 5 else 16)) - 1
 
 
-def confine(readable: Iterable[Path], writable: Iterable[Path], may_connect: bool) -> int:
-    """Keep this thread, and those it starts, to these files; the version of Landlock that does, 0 for none.
+def confine(rights: Mapping[Path, int], may_connect: bool) -> int:
+    """Keep this thread, and those it starts, to these rights on files, or on directories with all that is
+    below them; the version of Landlock that does, 0 for none.
 
     A path that is not there is left out. Signals and abstract sockets of other processes are out of reach as
     well, and TCP unless it ``may_connect``, where the version has that.
@@ -49,9 +50,8 @@ def confine(readable: Iterable[Path], writable: Iterable[Path], may_connect: boo
     except OSError:
         return 0
     try:
-        for paths, rights in ((readable, _READ), (writable, _WRITE)):
-            for path in paths:
-                _allow(ruleset, path, rights & governed)
+        for path, allowed in rights.items():
+            _allow(ruleset, path, allowed & governed)
         kernel.set_no_new_privs()
         kernel.restrict_self(ruleset)
     except OSError:
