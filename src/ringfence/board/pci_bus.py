@@ -22,6 +22,7 @@ from ringfence.devices.virtio.console import VirtioConsole
 from ringfence.devices.virtio.device import VirtioDevice
 from ringfence.devices.virtio.fs import VirtioFs
 from ringfence.devices.virtio.net import VirtioNet
+from ringfence.devices.virtio.ninep import VirtioNineP
 from ringfence.devices.virtio.rng import VirtioRng
 from ringfence.devices.virtio.transport import VirtioPci
 from ringfence.disk.backend import DiskBackend
@@ -30,6 +31,7 @@ from ringfence.network.backend import NetworkBackend
 from ringfence.network.plug import plug
 from ringfence.shares.directory import Directory
 from ringfence.shares.fuse.server import FuseServer
+from ringfence.shares.ninep.server import NinePServer
 
 Post = Callable[[Callable[[], None]], None]
 
@@ -56,7 +58,7 @@ class PciBus:
         self._memory = memory
         self._interrupts = interrupts
         self._post = post
-        self._backends: list[DiskBackend | NetworkBackend | FuseServer] = []
+        self._backends: list[DiskBackend | NetworkBackend | FuseServer | NinePServer] = []
         #: the guest's hvc0, where it has one
         self.console: VirtioConsole | None = None
         #: takes what the guest writes there
@@ -114,9 +116,13 @@ class PciBus:
         self._add(VirtioBlk(f"disk{number}", backend, serial))
 
     def _add_share(self, tag: str, share: ShareConfig) -> None:
-        server = FuseServer(Directory(share.path, share.is_read_only))
+        directory = Directory(share.path, share.is_read_only)
+        server = NinePServer(directory) if share.is_9p else FuseServer(directory)
         self._backends.append(server)
-        self._add(VirtioFs(tag, server, tag))
+        if isinstance(server, NinePServer):
+            self._add(VirtioNineP(tag, server, tag))
+        else:
+            self._add(VirtioFs(tag, server, tag))
 
     def _add_net(self, net: NetConfig) -> None:
         backend = plug(net, MAC, self._post)

@@ -273,3 +273,14 @@ def _check(name: bytes) -> None:
         raise failure(errno.EINVAL)
     if len(name) > NAME_BYTES_MAX:
         raise failure(errno.ENAMETOOLONG)
+
+
+def time_to_set(is_set: object, is_now: object, seconds: int, ns: int) -> syscalls.Times:
+    """A time as requests have it, seconds before 1970 as 64 bits: for `Directory.set_times`."""
+    if not is_set:
+        return 0, syscalls.UTIME_OMIT
+    if is_now:
+        return 0, syscalls.UTIME_NOW
+    if ns >= 1_000_000_000:
+        raise failure(errno.EINVAL)
+    return seconds - (1 << 64) if seconds >> 63 else seconds, ns

@@ -203,3 +203,10 @@ class NodeTable:
 
 def key_of(status: os.stat_result) -> Key:
     return status.st_dev, status.st_ino
+
+
+def error_number(error: OSError) -> int:
+    """What the guest is told of a host's error."""
+    code = error.errno or errno.EIO
+    # It has a table of files of its own, and nothing to do with ours.
+    return errno.ENFILE if code == errno.EMFILE else code

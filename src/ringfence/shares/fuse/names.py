@@ -6,7 +6,7 @@ import errno
 import os
 
 from ringfence.shares import syscalls
-from ringfence.shares.directory import Directory
+from ringfence.shares.directory import Directory, time_to_set
 from ringfence.shares.fuse import wire
 from ringfence.shares.fuse.handles import Handles
 from ringfence.shares.fuse.request import Handler
@@ -88,8 +88,8 @@ class Names:
         if valid & (wire.FATTR_ATIME | wire.FATTR_MTIME):
             directory.set_times(
                 node,
-                _time(valid, wire.FATTR_ATIME, wire.FATTR_ATIME_NOW, accessed, accessed_ns),
-                _time(valid, wire.FATTR_MTIME, wire.FATTR_MTIME_NOW, modified, modified_ns),
+                time_to_set(valid & wire.FATTR_ATIME, valid & wire.FATTR_ATIME_NOW, accessed, accessed_ns),
+                time_to_set(valid & wire.FATTR_MTIME, valid & wire.FATTR_MTIME_NOW, modified, modified_ns),
             )
         return self._attributes(directory.status(node))
 
@@ -200,13 +200,3 @@ def _strings(body: bytes, count: int) -> list[bytes]:
     if len(strings) != count + 1 or strings.pop():
         raise failure(errno.EINVAL)
     return strings
-
-
-def _time(valid: int, is_set: int, is_now: int, seconds: int, ns: int) -> syscalls.Times:
-    if not valid & is_set:
-        return 0, syscalls.UTIME_OMIT
-    if valid & is_now:
-        return 0, syscalls.UTIME_NOW
-    if ns >= 1_000_000_000:
-        raise failure(errno.EINVAL)
-    return seconds - (1 << 64) if seconds >> 63 else seconds, ns

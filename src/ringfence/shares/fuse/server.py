@@ -20,7 +20,7 @@ from ringfence.shares.fuse.names import Names
 from ringfence.shares.fuse.request import Handler
 from ringfence.shares.fuse.wire import Opcode
 from ringfence.shares.message import Message
-from ringfence.shares.node import failure
+from ringfence.shares.node import error_number, failure
 
 #: A body with its names; a symbolic link's target is the longest, or a batch of forgets.
 BODY_BYTES_MAX = 64 << 10
@@ -76,7 +76,7 @@ class FuseServer:
             body = self._answer(opcode, number, message)
             code = 0
         except OSError as error:
-            body, code = b"", wire.error_number(error)
+            body, code = b"", error_number(error)
             self.counters["errors"] += 1
         except (struct.error, ValueError, OverflowError):
             body, code = b"", errno.EINVAL

@@ -5,7 +5,6 @@ All fields are little-endian here, since both sides are x86.
 
 from __future__ import annotations
 
-import errno
 import os
 import struct
 from enum import IntEnum
@@ -133,10 +132,3 @@ def _device_number(number: int) -> int:
     """As the kernel packs one into 32 bits: 12 of major, 20 of minor, the minor's upper 12 on top."""
     major, minor = os.major(number) & 0xFFF, os.minor(number) & 0xFFFFF
     return minor & 0xFF | major << 8 | (minor & 0xFFF00) << 12
-
-
-def error_number(error: OSError) -> int:
-    """What the guest is told of a host's error."""
-    code = error.errno or errno.EIO
-    # It has a table of files of its own, and nothing to do with ours.
-    return errno.ENFILE if code == errno.EMFILE else code
