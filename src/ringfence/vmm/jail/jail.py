@@ -1,9 +1,10 @@
 """The jail of a VMM process: what it gives up before guest code runs, and can't get back.
 
-    >>> held = prepare(Plan.of(config, writable=[state]))     # first of all, while there is one thread
-    >>> machine = Machine(...)                                # opens what it needs
-    >>> held |= enter(plan)                                   # last, before the guest runs
+    >>> plan = Plan.of(config, writable=[state])
+    >>> held = prepare(plan)                    # first of all, while there is one thread
+    >>> machine = Machine(...)                  # opens what it needs
     >>> machine.confine = plan.confine_vcpu
+    >>> held |= enter(plan)                     # last, before the guest runs
 
 Each step is the best that the host has: an old kernel, or one without Landlock, gives a weaker jail and not
 none. The answers say what held, for `inspect`.
@@ -18,7 +19,7 @@ import site
 import sys
 import sysconfig
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,7 @@ class Plan:
     Attributes:
         readable, writable: files, and directories with all that is below them.
         made: files to write that are made first where they are not there.
+        removable: directories that can be removed themselves, when they are empty.
         may_connect: it may open sockets to the internet, for its guest's network.
         has_shares: its vCPU threads open files, in the guest's shared directories.
     """
@@ -51,6 +53,7 @@ class Plan:
     readable: tuple[Path, ...] = ()
     writable: tuple[Path, ...] = ()
     made: tuple[Path, ...] = ()
+    removable: tuple[Path, ...] = ()
     may_connect: bool = False
     has_shares: bool = False
 
@@ -59,11 +62,14 @@ class Plan:
         cls,
         config: MachineConfig,
         readable: Iterable[Path] = (),
-        writable: Iterable[Path] = (),
+        writable: Sequence[Path] = (),
     ) -> Plan:
-        """What that machine needs, and these paths: the VMM's own, as the directory of its state."""
+        """What that machine needs, and these paths: the VMM's own, as the directory of its state.
+
+        Those that are written can be removed at the end, as with ``--rm``.
+        """
         network = config.net_config
-        reads, writes = list(readable), list(writable)
+        reads, writes, removable = list(readable), list(writable), tuple(writable)
         reads += [Path(path) for path in (config.kernel, config.initrd, config.firmware) if path is not None]
         for disk in config.disk_configs:
             (reads if disk.is_read_only else writes).append(disk.path)
@@ -71,7 +77,7 @@ class Plan:
             (reads if share.is_read_only else writes).append(share.path)
         made = () if network is None or network.capture is None else (network.capture,)
         may_connect = network is not None and network.kind == "user"
-        return cls(tuple(reads), tuple(writes), made, may_connect, bool(config.shares))
+        return cls(tuple(reads), tuple(writes), made, removable, may_connect, bool(config.shares))
 
     def confine_vcpu(self) -> None:
         """To be called on each vCPU's thread before guest code runs."""
@@ -87,6 +93,8 @@ def prepare(plan: Plan) -> dict[str, Any]:
     rights = dict.fromkeys(plan.readable, landlock.READ)
     rights |= {Path(name): landlock.READ | landlock.EXECUTE for name in (*_SYSTEM, *_python_paths())}
     rights |= dict.fromkeys((*map(Path, _SYSTEM_WRITABLE), *plan.writable, *plan.made), landlock.WRITE)
+    for path in plan.removable:  # a right on the directory that it is in
+        rights[path.parent] = rights.get(path.parent, 0) | landlock.REMOVE_DIR
     abi = landlock.confine(rights, plan.may_connect)
     return {
         "limits": limits.set_limits(),

@@ -16,7 +16,14 @@ from ringfence.vmm.jail.kernel import landlock_abi
 
 PRISONER = Path(__file__).with_name("prisoner.py")
 #: What the VMM itself needs, and so has on threads that run no guest code.
-NEEDED = {"write in the share", "read in the share", "read the state", "thread", "signal itself"}
+NEEDED = {
+    "write in the share",
+    "read in the share",
+    "read the state",
+    "remove the state",
+    "thread",
+    "signal itself",
+}
 
 needs_landlock = pytest.mark.skipif(landlock_abi() < 6, reason="the host's Landlock is too old to keep files")
 
@@ -24,9 +31,9 @@ needs_landlock = pytest.mark.skipif(landlock_abi() < 6, reason="the host's Landl
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """The user's files, with a share and a VMM's state among them."""
-    for name in ("share", "state"):
-        (tmp_path / name).mkdir()
-    for name in ("secret", "kernel", "share/file", "state/log"):
+    for name in ("share", "share/dir", "vms/own", "state"):
+        (tmp_path / name).mkdir(parents=True)
+    for name in ("secret", "kernel", "share/file", "state/log", "vms/own/file"):
         (tmp_path / name).write_text(name)
     (tmp_path / "share/out").symlink_to(tmp_path / "secret")
     return tmp_path
