@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ringfence.api.config import MachineConfig
 from ringfence.errors import RingfenceError
 
 VERSION = 1
@@ -33,6 +34,14 @@ class Spec:
     labels: dict[str, str] = field(default_factory=dict)
     created_ns: int = field(default_factory=time.time_ns)
     host: str = field(default_factory=lambda: os.uname().nodename)
+
+    @property
+    def config(self) -> MachineConfig:
+        """Raises:
+        UserError: the values don't make a machine.
+        """
+        known = MachineConfig.__dataclass_fields__
+        return MachineConfig(**{name: value for name, value in self.machine.items() if name in known})
 
 
 def write_spec(spec: Spec, path: Path) -> None:

@@ -23,7 +23,6 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from ringfence.api import messages
-from ringfence.api.config import MachineConfig
 from ringfence.api.frames import Channel, FrameSocket
 from ringfence.api.messages import Details, Ended, Refused, Request, Usage
 from ringfence.api.spec import Spec, replace_text
@@ -83,8 +82,8 @@ class VM:
             machine = fetch_guest(guest := guest or DEFAULT_GUEST) | machine
         if kernel is not None:
             machine["kernel"] = kernel
-        MachineConfig(**{key: value for key, value in machine.items() if key in _CONFIGURED})
         spec = Spec(name, absolute(machine), guest, remove, dict(labels or {}))
+        _ = spec.config  # refuses here what the machine's process would
         return cls(spawn(spec).name)
 
     @classmethod
@@ -300,7 +299,6 @@ class VM:
         return f"<VM {self.name}, {self.state}>"
 
 
-_CONFIGURED = MachineConfig.__dataclass_fields__
 #: Arguments of `Machine` that are files.
 _FILES = ("kernel", "initrd", "firmware")
 

@@ -21,6 +21,8 @@ from typing import Any
 from ringfence.api.places import Place
 from ringfence.api.spec import Spec, read_spec, replace_text
 from ringfence.errors import RingfenceError
+from ringfence.image.cache import default_root
+from ringfence.vmm.jail.jail import Plan, enter, prepare
 from ringfence.vmm.machine import Machine
 from ringfence.vmm.outcome import BUG_STATUS, Kind, Outcome
 from ringfence.vmm.requests import MachineRequests, describe
@@ -76,6 +78,15 @@ def write_exit(place: Place, outcome: Outcome) -> None:
     replace_text(place.exit, json.dumps(asdict(describe(outcome)), indent=1))
 
 
+def jail_plan(place: Place, spec: Spec) -> Plan:
+    """What a machine's process keeps: its own directories, and what its machine needs."""
+    writable = [place.directory, place.runtime]
+    if spec.machine.get("translation_cache"):
+        default_root().mkdir(parents=True, exist_ok=True)
+        writable.append(default_root())
+    return Plan.of(spec.config, writable=writable)
+
+
 def main(arguments: list[str]) -> int:
     """The process's life; its exit status, which nobody waits for. The machine's name is held already."""
     directory, runtime, ready = Path(arguments[0]), Path(arguments[1]), int(arguments[2])
@@ -84,8 +95,12 @@ def main(arguments: list[str]) -> int:
         signal.signal(number, signal.SIG_IGN)  # the terminal it was started from is none of its business
     try:
         spec = read_spec(place.config)
-        with Machine(**spec.machine) as machine, Managed(place, spec, machine):
+        plan = jail_plan(place, spec)
+        held = prepare(plan)
+        with Machine(**spec.machine) as machine, Managed(place, spec, machine) as managed:
             signal.signal(signal.SIGTERM, lambda number, frame: _terminate(machine, number, frame))
+            machine.confine = plan.confine_vcpu
+            managed.requests.jail = held | enter(plan)
             machine.start()
             _tell(ready, {"pid": os.getpid()})
             ready = -1
