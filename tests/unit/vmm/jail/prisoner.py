@@ -56,8 +56,8 @@ def attempts(folder: Path, victim: int) -> dict[str, str]:
         "remove the state": attempt(
             lambda: ((folder / "vms/own/file").unlink(), (folder / "vms/own").rmdir())
         ),
-        "remove another empty directory": attempt(lambda: (folder / "share/dir").rmdir()),
-        "read the state": attempt(lambda: (folder / "state/log").read_text()),
+        "remove another empty directory": attempt(lambda: (folder / "other").rmdir()),
+        "read the state": attempt(lambda: (folder / "vms/state/log").read_text()),
         "another's memory": attempt(lambda: open(f"/proc/{victim}/mem")),
         "another's environment": attempt(lambda: open(f"/proc/{victim}/environ")),
         "fork": attempt(os.fork),
@@ -84,7 +84,7 @@ def main() -> None:
     folder, victim, what = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
     shares = [f"{folder}/share:/mnt"] if "share" in what else []
     config = MachineConfig(folder / "kernel", shares=shares)
-    plan = Plan.of(config, writable=[folder / "state", folder / "vms/own"])
+    plan = Plan.of(config, writable=[folder / "vms/state", folder / "vms/own"])
     before = threading.Event()
     early = threading.Thread(target=before.wait, daemon=True)
     held = prepare(plan)

@@ -31,9 +31,9 @@ needs_landlock = pytest.mark.skipif(landlock_abi() < 6, reason="the host's Landl
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """The user's files, with a share and a VMM's state among them."""
-    for name in ("share", "share/dir", "vms/own", "state"):
+    for name in ("share", "other", "vms/own", "vms/state"):
         (tmp_path / name).mkdir(parents=True)
-    for name in ("secret", "kernel", "share/file", "state/log", "vms/own/file"):
+    for name in ("secret", "kernel", "share/file", "vms/state/log", "vms/own/file"):
         (tmp_path / name).write_text(name)
     (tmp_path / "share/out").symlink_to(tmp_path / "secret")
     return tmp_path
