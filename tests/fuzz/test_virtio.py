@@ -24,6 +24,7 @@ from ringfence.devices.virtio.common_config import DRIVER_OK, NEEDS_RESET
 from ringfence.devices.virtio.console import VirtioConsole
 from ringfence.devices.virtio.device import VirtioDevice
 from ringfence.devices.virtio.net import VirtioNet
+from ringfence.devices.virtio.port import Port
 from ringfence.devices.virtio.queue import RING_EVENT_IDX
 from ringfence.devices.virtio.rng import VirtioRng
 from ringfence.network.loopback import Loopback
@@ -68,6 +69,7 @@ class Disk:
 KINDS: dict[str, Callable[[], VirtioDevice]] = {
     "blk": lambda: VirtioBlk("blk", Disk()),
     "console": lambda: VirtioConsole("console", lambda data: None),
+    "ports": lambda: VirtioConsole("console", lambda data: None, ports=[Port("port", lambda data: None)]),
     "net": lambda: VirtioNet("net", Loopback(), b"\x52" + bytes(5)),
     "rng": lambda: VirtioRng("rng", bytes),
 }

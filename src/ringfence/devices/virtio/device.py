@@ -27,7 +27,7 @@ class VirtioDevice(ABC):
     #: PCI base class, sub-class, programming interface
     class_code: ClassVar[int]
     #: the largest size of each queue, powers of two
-    queue_sizes: ClassVar[tuple[int, ...]]
+    queue_sizes: tuple[int, ...]
 
     def __init__(self, name: str) -> None:
         self.name = name

@@ -5,15 +5,8 @@ from __future__ import annotations
 import pytest
 from fake_guest import BUFFERS_BASE, Driver, Machine
 
-from ringfence.devices.virtio.console import (
-    F_EMERG_WRITE,
-    F_SIZE,
-    INPUT_BYTES_MAX,
-    OUTPUT_BYTES_MAX,
-    RECEIVE,
-    TRANSMIT,
-    VirtioConsole,
-)
+from ringfence.devices.virtio.console import F_EMERG_WRITE, F_SIZE, VirtioConsole
+from ringfence.devices.virtio.port import INPUT_BYTES_MAX, OUTPUT_BYTES_MAX, RECEIVE, TRANSMIT
 
 
 class Terminal:
