@@ -1,4 +1,5 @@
-"""Build rule: everything below src/ringfence/core is compiled by Cython; nothing else is.
+"""Build rule: everything below src/ringfence/core is compiled by Cython, the guest's agent by the C compiler,
+and nothing else is.
 
 Metadata is in pyproject.toml. The build writes ``core/_fingerprint.py``: a hash of the compiled
 sources, against which the test session checks that it does not run a stale core.
@@ -15,6 +16,8 @@ from setuptools.command.build_ext import build_ext
 ROOT = Path(__file__).resolve().parent
 CORE = ROOT / "src" / "ringfence" / "core"
 sys.path.insert(0, str(ROOT / "src"))
+from ringfence.agent import PROGRAM  # noqa: E402
+from ringfence.agent.build import build  # noqa: E402
 from ringfence.core.fingerprint import FILE, fingerprint  # noqa: E402
 
 #: plain Python below core/: views and generated data with nothing to compile
@@ -48,6 +51,7 @@ class BuildCore(build_ext):
 
     def run(self) -> None:
         super().run()
+        build(PROGRAM if self.inplace else Path(self.build_lib) / PROGRAM.relative_to(ROOT / "src"))
         file = FILE if self.inplace else Path(self.build_lib) / FILE.relative_to(ROOT / "src")
         file.write_text(f'"""Written by setup.py."""\n\nBUILT_FROM = "{fingerprint()}"\n')
 

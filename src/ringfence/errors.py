@@ -40,5 +40,9 @@ class BadAddress(RingfenceError):
     """A guest-physical range is not RAM. Devices catch it and count it; it never leaves them."""
 
 
+class AgentError(RingfenceError):
+    """The guest has no agent, it does not answer, or it could not do what was asked."""
+
+
 class ExpectTimeout(RingfenceError, TimeoutError):
     """What a caller waited for on a guest's console did not appear."""

@@ -1,0 +1,24 @@
+"""The guest agent: a small program in the guest, and the protocol that it speaks (docs/design/agent.md)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ringfence.errors import HostError
+
+#: Built by setup.py from the C files beside it, for x86-64 guests.
+PROGRAM = Path(__file__).parent / "guest" / "ringfence-agent"
+#: The port that the agent looks for.
+PORT_NAME = "org.ringfence.agent.0"
+
+
+def guest_program() -> bytes:
+    """The agent as an executable file for a guest: static, with no library.
+
+    Raises:
+        HostError: this Ringfence was not built.
+    """
+    try:
+        return PROGRAM.read_bytes()
+    except FileNotFoundError as error:
+        raise HostError("the guest's agent is not built: run python -m ringfence.agent.build") from error
