@@ -16,6 +16,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
+from ringfence.agent import guest_program
 from ringfence.errors import ImageError, UserError
 from ringfence.image import apt, deb, initramfs
 from ringfence.image.archive import Archive, Package, Progress, no_progress
@@ -57,14 +58,16 @@ def fetch_debian(
     archive = _archive(mirror, suite, arch, progress, cache)
     kernel = archive.package(_newest_kernel(archive.package(KERNELS[arch])))
     busybox = archive.package(USER_SPACE)
+    agent = guest_program() if arch == "amd64" else None
     scripts = (initramfs.INIT, initramfs.DHCP_SCRIPT, initramfs.PROFILE)
-    ingredients = [kernel.sha256, busybox.sha256, *scripts, *initramfs.MODULES]
+    programs = [kernel.sha256, busybox.sha256, hashlib.sha256(agent or b"").hexdigest()]
+    ingredients = [*programs, *scripts, *initramfs.MODULES]
     recipe = hashlib.sha256("\n".join(ingredients).encode()).hexdigest()[:16]
     note_name = f"guests/debian-{archive.suite}-{arch}-{recipe}"
     guest = _cached_guest(cache, note_name)
     if guest is None:
         progress("building the guest", 0, 0)
-        _build(cache, note_name, archive.download(kernel), archive.download(busybox))
+        _build(cache, note_name, archive.download(kernel), archive.download(busybox), agent)
         guest = _cached_guest(cache, note_name)
     if guest is None:
         raise UserError(f"{cache.root}: the cache does not keep what is written to it")
@@ -131,14 +134,14 @@ def _cached_guest(cache: Cache, note_name: str) -> Guest | None:
     return Guest(kernel, initrd) if kernel and initrd else None
 
 
-def _build(cache: Cache, note_name: str, kernel_deb: Path, busybox_deb: Path) -> None:
+def _build(cache: Cache, note_name: str, kernel_deb: Path, busybox_deb: Path, agent: bytes | None) -> None:
     """Take the packages apart and keep the guest's two files, and then the note that names them."""
     release, vmlinuz, modules = _kernel_files(kernel_deb)
     found = deb.members(busybox_deb, lambda name: name.endswith("bin/busybox"))
     busybox = next((content for _, content in found), None)
     if not vmlinuz or busybox is None:
         raise ImageError(f"{busybox_deb if vmlinuz else kernel_deb}: lacks the file that it is known for")
-    initrd = initramfs.build(busybox, release, modules)
+    initrd = initramfs.build(busybox, release, modules, agent)
     note = {"vmlinuz": cache.add_blob("vmlinuz", vmlinuz), "initrd": cache.add_blob("initrd", initrd)}
     cache.add_note(note_name, note)
 

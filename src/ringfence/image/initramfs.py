@@ -34,6 +34,7 @@ for bus in pci virtio; do
     for modalias in /sys/bus/$bus/devices/*/modalias; do
         [ -r "$modalias" ] && read -r alias < "$modalias" || continue
         case $alias in pci:v00001AF4*|virtio:*) modprobe -q "$alias";; esac
+        case $alias in virtio:d00000003v*) [ -x /bin/ringfence-agent ] && ringfence-agent & ;; esac
     done
 done
 
@@ -87,11 +88,13 @@ PS1='ringfence:\\w# '
 """
 
 
-def build(busybox: bytes, kernel_release: str, kernel_modules: Mapping[str, bytes]) -> bytes:
+def build(
+    busybox: bytes, kernel_release: str, kernel_modules: Mapping[str, bytes], agent: bytes | None = None
+) -> bytes:
     """The archive.
 
-    ``kernel_modules`` maps paths below ``lib/modules/<release>`` to modules, complete with all that they
-    depend on.
+    ``agent`` is ringfence-agent, for a guest that it can run in. ``kernel_modules`` maps paths below
+    ``lib/modules/<release>`` to modules, complete with all that they depend on.
 
     Raises:
         ImageError: this is not a busybox.
@@ -109,6 +112,8 @@ def build(busybox: bytes, kernel_release: str, kernel_modules: Mapping[str, byte
     cpio.file("etc/passwd", b"root::0:0:root:/root:/bin/sh\n")
     cpio.file("etc/group", b"root:x:0:\n")
     cpio.file("bin/busybox", busybox, 0o755)
+    if agent is not None:
+        cpio.file("bin/ringfence-agent", agent, 0o755)
     for applet in applets(busybox):
         if applet != "busybox":
             cpio.symlink(f"bin/{applet}", "busybox")
