@@ -57,6 +57,7 @@ class MachineConfig:
         debug_exit: the port of an isa-debug-exit device; None for none.
         test_device: plug in the device that kvm-unit-tests wants.
         virtio_console: plug in a virtio console, the guest's hvc0, beside the serial port.
+        agent: plug in the port that ringfence-agent in the guest looks for.
         raw_at: start ``kernel`` as real-mode code at this address, below 1 MiB.
 
     Raises:
@@ -81,6 +82,7 @@ class MachineConfig:
     debug_exit: int | None = None
     test_device: bool = False
     virtio_console: bool = False
+    agent: bool = False
     raw_at: int | None = None
 
     def __post_init__(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 
+from ringfence.agent import PORT_NAME
 from ringfence.api.config import DiskConfig, MachineConfig
 from ringfence.api.network import NetConfig
 from ringfence.api.shares import ShareConfig
@@ -23,6 +24,7 @@ from ringfence.devices.virtio.device import VirtioDevice
 from ringfence.devices.virtio.fs import VirtioFs
 from ringfence.devices.virtio.net import VirtioNet
 from ringfence.devices.virtio.ninep import VirtioNineP
+from ringfence.devices.virtio.port import Port
 from ringfence.devices.virtio.rng import VirtioRng
 from ringfence.devices.virtio.transport import VirtioPci
 from ringfence.disk.backend import DiskBackend
@@ -61,7 +63,9 @@ class PciBus:
         self._backends: list[DiskBackend | NetworkBackend | FuseServer | NinePServer] = []
         #: the guest's hvc0, where it has one
         self.console: VirtioConsole | None = None
-        #: takes what the guest writes there
+        #: the guest agent's port, where it has one
+        self.agent_port: Port | None = None
+        #: takes what the guest writes on hvc0
         self.console_output: Callable[[bytes], object] = _discard
         self.root = PciRoot(mmio, pio, interrupts.intx)
         self.ecam = EcamWindow(self.root)
@@ -74,9 +78,8 @@ class PciBus:
                 self._add_net(config.net_config)
             for number, share in enumerate(config.share_configs):
                 self._add_share(share_tag(number), share)
-            if config.virtio_console:
-                self.console = VirtioConsole("console0", self._take_console_output)
-                self._add(self.console)
+            if config.virtio_console or config.agent:
+                self._add_console(config)
         except BaseException:
             self.close()
             raise
@@ -101,6 +104,17 @@ class PciBus:
         """Close all backends."""
         while self._backends:
             self._backends.pop().close()
+
+    def _add_console(self, config: MachineConfig) -> None:
+        ports = []
+        if config.agent:
+            self.agent_port = Port(PORT_NAME, _discard)
+            ports.append(self.agent_port)
+        sink = self._take_console_output if config.virtio_console else None
+        device = VirtioConsole("console0", sink, ports=ports)
+        self._add(device)
+        if config.virtio_console:
+            self.console = device
 
     def _take_console_output(self, data: bytes) -> None:
         self.console_output(data)

@@ -25,6 +25,7 @@ from ringfence.errors import RingfenceError, UserError
 from ringfence.log import logger
 from ringfence.metrics import VcpuMetrics
 from ringfence.vmm import report
+from ringfence.vmm.agent import Agent
 from ringfence.vmm.console import Console
 from ringfence.vmm.control import Control
 from ringfence.vmm.keyboard import Keyboard
@@ -56,6 +57,7 @@ class Machine:
         capture: a pcap file for all that passes the NIC.
         debug_exit: the port of an isa-debug-exit device; None for none.
         test_device: plug in the device that kvm-unit-tests wants.
+        agent: plug in the port of the guest's agent; `Machine.agent` then speaks to it.
         raw_at: start ``kernel`` as real-mode code at this address, below 1 MiB.
         reboot: a guest's reset boots it again; otherwise it ends the machine.
         translation_cache: take translated code from earlier runs, and keep this one's for the next.
@@ -85,6 +87,7 @@ class Machine:
         capture: AnyPath | None = None,
         debug_exit: int | None = None,
         test_device: bool = False,
+        agent: bool = False,
         raw_at: int | None = None,
         reboot: bool = True,
         translation_cache: bool = False,
@@ -107,6 +110,7 @@ class Machine:
             capture=capture,
             debug_exit=debug_exit,
             test_device=test_device,
+            agent=agent,
             raw_at=raw_at,
         )
         self._engine = engine
@@ -122,6 +126,7 @@ class Machine:
         self.confine: Callable[[], object] = _keep_all
         self.console = Console(self._control.post)
         self.keyboard = Keyboard(self._control.post)
+        self._agent = Agent(self._control.post)
         self._board = self._build()
         self._metrics = [VcpuMetrics() for _ in self._board.vcpus]
         self._earlier = report.Totals()
@@ -191,6 +196,17 @@ class Machine:
         return self._board.memory
 
     @property
+    def agent(self) -> Agent:
+        """The guest's agent: runs programs there, copies files.
+
+        Raises:
+            UserError: the machine has no port for one.
+        """
+        if not self.config.agent:
+            raise UserError("the machine has no port for an agent: make it with agent=True")
+        return self._agent
+
+    @property
     def engine(self) -> str:
         """What runs guest code, ``"translate"`` or ``"interpret"``: set it while the machine runs, and the
         other takes over at an instruction boundary soon after.
@@ -246,6 +262,9 @@ class Machine:
         board.uart.output = self.console.receive
         self.console.attach(board.uart, board.clock)
         self.keyboard.attach(board.keyboard, board.clock)
+        if self.config.agent:
+            assert board.pci.agent_port is not None
+            self._agent.attach(board.pci.agent_port)
         if self._translations is not None:
             self._translations.load(board.vcpus[0])
         return board
@@ -300,6 +319,7 @@ class Machine:
         logger.info("the guest reset the machine: booting it again")
         self._earlier.add(self._board)
         self._keep_translations()
+        self._agent.detach()
         self.reboots += 1
         self._board.close()
         self._board = self._build()
@@ -315,6 +335,7 @@ class Machine:
 
     def _end(self) -> None:
         self.console.close()
+        self._agent.close()
         self._ended.set()
 
 

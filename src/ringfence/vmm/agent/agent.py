@@ -1,0 +1,189 @@
+"""What a user asks of the guest's agent."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from ringfence.agent import tree, wire
+from ringfence.agent.wire import Type
+from ringfence.api.frames import Duplex
+from ringfence.api.messages import Exec, Get, Put
+from ringfence.errors import UserError
+from ringfence.vmm.agent.connection import Connection, Port
+from ringfence.vmm.agent.files import GuestFiles
+from ringfence.vmm.agent.get import GetFrames
+from ringfence.vmm.agent.process import ExecFrames, Process
+from ringfence.vmm.agent.put import PutFrames
+from ringfence.vmm.agent.stream import Stream
+
+#: A guest that has just been started comes this far.
+READY_SECONDS = 60.0
+ENTROPY_BYTES = 256
+POWER_OFF, REBOOT = 0, 1
+
+
+@dataclass(frozen=True, slots=True)
+class CompletedProcess:
+    """A program that has run: what `subprocess.CompletedProcess` is for one of the host."""
+
+    args: tuple[str, ...]
+    returncode: int
+    stdout: bytes
+    stderr: bytes
+
+
+class Agent:
+    """The agent in a machine's guest. Any thread may use it; ``post`` runs work on the vCPU's.
+
+    Each call waits up to `READY_SECONDS` for an agent to answer, so it may come right after `Machine.start`.
+    """
+
+    def __init__(self, post: Callable[[Callable[[], None]], None]) -> None:
+        self._connection = Connection(post)
+        self._files = GuestFiles(self._connection)
+
+    # -- for users --
+
+    @property
+    def is_ready(self) -> bool:
+        """An agent has answered."""
+        return self._connection.is_ready
+
+    def wait_ready(self, timeout: float | None = READY_SECONDS) -> None:
+        """Raises:
+        AgentError: none has in time.
+        """
+        self._connection.wait_ready(timeout)
+
+    def start(
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: str = "",
+        user: str = "",
+        stdin: bool = True,
+        tty: bool = False,
+        size: tuple[int, int] = (24, 80),
+    ) -> Process:
+        """Start a program in the guest.
+
+        Args:
+            argv: the program, found by PATH, and its arguments.
+            env: its environment; PATH and HOME are added where they are missing.
+            cwd: absolute; "" for the user's home.
+            user: a name or a number, and ``:group``; "" for root.
+            stdin: False: it reads from /dev/null.
+            tty: with a terminal as its three streams.
+            size: the terminal's rows and columns.
+
+        Raises:
+            UserError: nothing to run, or a NUL in it.
+            AgentError: there is no agent.
+        """
+        return Process(self._open_exec(Exec(tuple(argv), dict(env or {}), cwd, tty, size, user, stdin)))
+
+    def exec(
+        self,
+        argv: Sequence[str],
+        *,
+        input: bytes = b"",
+        env: Mapping[str, str] | None = None,
+        cwd: str = "",
+        user: str = "",
+        timeout: float | None = None,
+    ) -> CompletedProcess:
+        """Run a program in the guest to its end.
+
+        Raises:
+            TimeoutError: it still ran after so many seconds, and was killed.
+            UserError, AgentError: as `start`.
+        """
+        process = self.start(argv, env=env, cwd=cwd, user=user, stdin=bool(input))
+        output, errors = process.communicate(input, timeout)
+        return CompletedProcess(tuple(argv), process.wait(), output, errors)
+
+    def copy_in(self, source: str | os.PathLike[str], target: str) -> None:
+        """Copy a file, a link or a directory with all in it to the guest. Into ``target`` where that is a
+        directory.
+
+        Raises:
+            UserError: it can't be read.
+            AgentError: the guest could not take it.
+        """
+        tree.send(source, lambda name: self.open_put(Put(target, name)))
+
+    def copy_out(self, source: str, target: str | os.PathLike[str]) -> None:
+        """Copy a file, a link or a directory with all in it from the guest. Into ``target`` where that is a
+        directory.
+
+        Raises:
+            UserError: it can't be written.
+            AgentError: the guest could not give it.
+        """
+        tree.receive(source, self.open_get(Get(source)), target)
+
+    def set_clock(self, now_ns: int | None = None) -> None:
+        """Set the guest's clock, to the host's unless ``now_ns`` says otherwise."""
+        self.wait_ready()
+        now_ns = time.time_ns() if now_ns is None else now_ns
+        self._files.ask(Type.CLOCK, wire.clock_request(now_ns), "the clock")
+
+    def set_identity(self, hostname: str, machine_id: str = "") -> None:
+        """Make it another machine than the one that it is a copy of: its name, its id, its randomness."""
+        self.wait_ready()
+        self._files.ask(Type.ENTROPY, os.urandom(ENTROPY_BYTES), "randomness")
+        self._files.ask(Type.HOSTNAME, wire.path(hostname), hostname)
+        if machine_id:
+            self._files.write("/etc/machine-id", 0o444, machine_id.encode() + b"\n")
+
+    def shut_down(self, *, reboot: bool = False) -> None:
+        """Ask the guest's process 1 to end the system in order; returns before it has."""
+        self.wait_ready()
+        self._files.ask(Type.SHUTDOWN, bytes([REBOOT if reboot else POWER_OFF]), "shutdown")
+
+    # -- for the control socket: the same as frames --
+
+    def open_exec(self, request: Exec) -> Duplex:
+        return ExecFrames(self._open_exec(request))
+
+    def open_put(self, request: Put) -> Duplex:
+        self.wait_ready()
+        return PutFrames(self._files, request)
+
+    def open_get(self, request: Get) -> Duplex:
+        self.wait_ready()
+        return GetFrames(self._files, request)
+
+    def _open_exec(self, request: Exec) -> Stream:
+        strings = (request.cwd, request.user, *request.argv, *request.env, *request.env.values())
+        if not request.argv or any("\0" in text for text in strings):
+            raise UserError("a program needs a name, and no NUL in it or its environment")
+        if len(request.argv) > wire.ARGUMENTS_MAX or len(request.env) > wire.ARGUMENTS_MAX:
+            raise UserError(
+                f"more than {wire.ARGUMENTS_MAX} arguments or variables for a program in the guest"
+            )
+        flags = wire.EXEC_TTY * request.tty | wire.EXEC_INPUT * request.stdin
+        payload = wire.exec_request(request.argv, request.env, request.cwd, request.user, request.size, flags)
+        self.wait_ready()
+        return self._connection.open(Type.EXEC, payload)
+
+    # -- for the machine --
+
+    def attach(self, port: Port) -> None:
+        """The port of the board, again after each reboot."""
+        self._connection.attach(port)
+
+    def detach(self) -> None:
+        """The board goes down."""
+        self._connection.detach()
+
+    def close(self) -> None:
+        """The machine has ended."""
+        self._connection.close()
+
+    def metrics(self) -> dict[str, int]:
+        return dict(self._connection.counters)
