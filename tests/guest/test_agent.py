@@ -260,7 +260,9 @@ def test_shut_down(debian: Guest) -> None:
         vm.start()
         vm.agent.shut_down(reboot=True)
         vm.agent.wait_ready(SECONDS)
+        deadline = time.monotonic() + SECONDS
         while vm.reboots == 0:
+            assert time.monotonic() < deadline
             time.sleep(0.01)
         vm.agent.shut_down()
         assert vm.wait(SECONDS).exit_status == 0

@@ -29,12 +29,16 @@ mount -t devpts devpts /dev/pts
 mount -t tmpfs tmp /tmp
 echo ringfence > /proc/sys/kernel/hostname
 
+trap 'sync; poweroff -f' USR2
+trap 'sync; halt -f' USR1
+trap 'sync; reboot -f' TERM
+
 # Drivers of the virtio devices that are there: first their bus, then what it found.
 for bus in pci virtio; do
     for modalias in /sys/bus/$bus/devices/*/modalias; do
         [ -r "$modalias" ] && read -r alias < "$modalias" || continue
         case $alias in pci:v00001AF4*|virtio:*) modprobe -q "$alias";; esac
-        case $alias in virtio:d00000003v*) [ -x /bin/ringfence-agent ] && ringfence-agent & ;; esac
+        case $alias in virtio:d00000003v*) has_ports=yes;; esac
     done
 done
 
@@ -56,9 +60,8 @@ if [ -e /sys/class/net/eth0 ]; then
     udhcpc -i eth0 -q -n -S -s /etc/udhcpc.script > /dev/null 2>&1 &
 fi
 
-trap 'sync; poweroff -f' USR2
-trap 'sync; halt -f' USR1
-trap 'sync; reboot -f' TERM
+# The agent last: what it runs finds all of the above done.
+[ -n "$has_ports" ] && [ -x /bin/ringfence-agent ] && ringfence-agent &
 
 read -r _ _ release _ < /proc/version
 echo
