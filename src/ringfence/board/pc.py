@@ -43,6 +43,7 @@ from ringfence.devices.legacy.test_device import (
 )
 from ringfence.devices.legacy.uart import Uart
 from ringfence.devices.legacy.vga_text import VgaText
+from ringfence.network.plug import Plug
 
 #: Calls something soon on the vCPU's thread.
 Post = Callable[[Callable[[], None]], None]
@@ -69,7 +70,7 @@ class Board:
         HostError: the host refuses memory or a file.
     """
 
-    def __init__(self, config: MachineConfig, post: Post) -> None:
+    def __init__(self, config: MachineConfig, post: Post, network: Plug | None = None) -> None:
         self.config = config
         self.on_shutdown: Callable[[str, int], object] = _ignore
         self.map = MemoryMap(config.memory_bytes)
@@ -88,7 +89,7 @@ class Board:
         self.ioapic = self.interrupts.ioapic
         self._add_timers()
         self._add_legacy()
-        self.pci = PciBus(config, self.memory, self.mmio, self.pio, self.interrupts, post)
+        self.pci = PciBus(config, self.memory, self.mmio, self.pio, self.interrupts, post, network)
         try:
             self._plug(self.pci.config_ports(ResetControl(self._reset)), ports.PCI_CONFIG)
             self._plug_memory(self.pci.ecam, mm.ECAM_BASE, mm.ECAM_BYTES)
@@ -105,7 +106,7 @@ class Board:
         return self.interrupts.irq(gsi)
 
     def close(self) -> None:
-        """Give back the disks and network backends."""
+        """Give back the disks and shares."""
         self.pci.close()
 
     # -- what is in memory --

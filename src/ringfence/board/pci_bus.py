@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 from ringfence.agent import PORT_NAME
 from ringfence.api.config import DiskConfig, MachineConfig
-from ringfence.api.network import NetConfig
 from ringfence.api.shares import ShareConfig
 from ringfence.board import memory_map as mm
 from ringfence.board import ports
@@ -29,16 +28,12 @@ from ringfence.devices.virtio.rng import VirtioRng
 from ringfence.devices.virtio.transport import VirtioPci
 from ringfence.disk.backend import DiskBackend
 from ringfence.disk.raw import RawDisk
-from ringfence.network.backend import NetworkBackend
-from ringfence.network.plug import plug
+from ringfence.network.plug import Plug
 from ringfence.shares.directory import Directory
 from ringfence.shares.fuse.server import FuseServer
 from ringfence.shares.ninep.server import NinePServer
 
 Post = Callable[[Callable[[], None]], None]
-
-#: A locally administered address; the machine has one NIC.
-MAC = bytes.fromhex("525246000001")
 
 
 class PciBus:
@@ -56,11 +51,12 @@ class PciBus:
         pio: Bus,
         interrupts: Interrupts,
         post: Post,
+        network: Plug | None = None,
     ) -> None:
         self._memory = memory
         self._interrupts = interrupts
         self._post = post
-        self._backends: list[DiskBackend | NetworkBackend | FuseServer | NinePServer] = []
+        self._backends: list[DiskBackend | FuseServer | NinePServer] = []
         #: the guest's hvc0, where it has one
         self.console: VirtioConsole | None = None
         #: the guest agent's port, where it has one
@@ -74,8 +70,8 @@ class PciBus:
             self._add(VirtioRng("rng"))
             for number, disk in enumerate(config.disk_configs):
                 self._add_disk(number, disk)
-            if config.net_config is not None:
-                self._add_net(config.net_config)
+            if network is not None:
+                self._add(VirtioNet("net0", *network))
             for number, share in enumerate(config.share_configs):
                 self._add_share(share_tag(number), share)
             if config.virtio_console or config.agent:
@@ -137,11 +133,6 @@ class PciBus:
             self._add(VirtioNineP(tag, server, tag))
         else:
             self._add(VirtioFs(tag, server, tag))
-
-    def _add_net(self, net: NetConfig) -> None:
-        backend = plug(net, MAC, self._post)
-        self._backends.append(backend)
-        self._add(VirtioNet("net0", backend, MAC))
 
 
 def share_tag(number: int) -> str:

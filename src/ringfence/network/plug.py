@@ -1,8 +1,13 @@
-"""Plugs a NIC in: the backend that a machine's configuration asks for."""
+"""Plugs a NIC in: the backend that a machine's configuration asks for, and the NIC's address there.
+
+It is done once for a machine, and outlives its reboots: what is published stays so, and no new socket is
+needed.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from ringfence.api.network import NetConfig
 from ringfence.errors import UserError
@@ -10,40 +15,59 @@ from ringfence.network.backend import NetworkBackend
 from ringfence.network.event_loop import LoopThread
 from ringfence.network.loopback import Loopback
 from ringfence.network.pcap import Pcap
+from ringfence.network.stream import Stream
+from ringfence.network.switch.client import SwitchPort
 from ringfence.network.threaded import Threaded
 from ringfence.network.user.stack import UserNetwork
 
 Post = Callable[[Callable[[], None]], None]
 
+#: A locally administered address; the machine has one NIC.
+MAC = bytes.fromhex("525246000001")
 
-def plug(net: NetConfig, mac: bytes, post: Post) -> NetworkBackend:
-    """A backend for the NIC with address ``mac``; ``post`` calls something on the vCPU's thread.
+
+class Plug(NamedTuple):
+    """What a NIC is made with."""
+
+    backend: NetworkBackend
+    mac: bytes
+
+
+def plug_in(net: NetConfig, post: Post) -> Plug:
+    """A backend for a machine's NIC; ``post`` calls something on the vCPU's thread.
 
     Raises:
         UserError: a port, a socket or a capture file can't be used.
+        HostError: there is no place for a switch.
     """
-    backend = _backend(net, mac, post)
+    backend, mac = _plug(net, post)
     if net.capture is None:
-        return backend
+        return Plug(backend, mac)
     try:
-        return Pcap(backend, net.capture)
+        return Plug(Pcap(backend, net.capture), mac)
     except UserError:
         backend.close()
         raise
 
 
-def _backend(net: NetConfig, mac: bytes, post: Post) -> NetworkBackend:
+def _plug(net: NetConfig, post: Post) -> Plug:
     if net.kind == "loopback":
-        return Loopback()
+        return Plug(Loopback(), MAC)
     thread = LoopThread("network")
     try:
-        return Threaded(_inner(net, mac, thread), thread, post)
+        inner, mac = _on_thread(net, thread)
     except BaseException:
         thread.close()
         raise
+    return Plug(Threaded(inner, thread, post), mac)
 
 
-def _inner(net: NetConfig, mac: bytes, thread: LoopThread) -> NetworkBackend:
+def _on_thread(net: NetConfig, thread: LoopThread) -> Plug:
+    if net.kind == "switch":
+        port = SwitchPort(net, thread.loop)
+        return Plug(port, bytes.fromhex(port.welcome.mac.replace(":", "")))
+    if net.socket is not None:
+        return Plug(Stream(net.socket, thread.loop), MAC)
     network = UserNetwork(thread.loop)
-    network.add(mac, net.name, net.forwards, net.allow)
-    return network
+    network.add(MAC, net.name, net.forwards, net.allow)
+    return Plug(network, MAC)

@@ -24,6 +24,7 @@ from ringfence.board.pc import Board
 from ringfence.errors import RingfenceError, UserError
 from ringfence.log import logger
 from ringfence.metrics import VcpuMetrics
+from ringfence.network.plug import plug_in
 from ringfence.vmm import report
 from ringfence.vmm.agent import Agent
 from ringfence.vmm.console import Console
@@ -127,7 +128,13 @@ class Machine:
         self.console = Console(self._control.post)
         self.keyboard = Keyboard(self._control.post)
         self._agent = Agent(self._control.post)
-        self._board = self._build()
+        net = self.config.net_config
+        self._network = None if net is None else plug_in(net, self._control.post)
+        try:
+            self._board = self._build()
+        except BaseException:
+            self._unplug()
+            raise
         self._metrics = [VcpuMetrics() for _ in self._board.vcpus]
         self._earlier = report.Totals()
 
@@ -174,6 +181,7 @@ class Machine:
             self._thread.join()
         self._end()
         self._board.close()
+        self._unplug()
 
     def __enter__(self) -> Machine:
         return self
@@ -257,7 +265,7 @@ class Machine:
     # -- the machine's own thread: it builds boards, and waits for their vCPUs --
 
     def _build(self) -> Board:
-        board = Board(self.config, self._control.post)
+        board = Board(self.config, self._control.post, self._network)
         board.on_shutdown = self._on_shutdown
         board.uart.output = self.console.receive
         self.console.attach(board.uart, board.clock)
@@ -268,6 +276,11 @@ class Machine:
         if self._translations is not None:
             self._translations.load(board.vcpus[0])
         return board
+
+    def _unplug(self) -> None:
+        if self._network is not None:
+            self._network.backend.close()
+            self._network = None
 
     def _on_shutdown(self, kind: str, value: int = 0) -> None:
         """The guest asks for power-off or reset through a register; on a vCPU's thread."""

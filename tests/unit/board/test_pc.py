@@ -14,9 +14,14 @@ from ringfence.api.config import MachineConfig
 from ringfence.board.pc import Board
 from ringfence.core.exits import Reason
 from ringfence.errors import DiskBusy, ImageError, UserError
+from ringfence.network.plug import plug_in
 from ringfence.units import KIB, MIB
 
 MakeBoard = Callable[..., Board]
+
+
+def _call(work: Callable[[], None]) -> None:
+    work()
 
 
 @pytest.fixture
@@ -29,7 +34,10 @@ def make(tmp_path: Path) -> Iterator[MakeBoard]:
     def build(**values: object) -> Board:
         if "firmware" not in values:
             values = {"kernel": kernel, "memory": "64M", **values}
-        boards.append(Board(MachineConfig(**values), post=lambda work: work()))  # type: ignore[arg-type]
+        config = MachineConfig(**values)  # type: ignore[arg-type]
+        net = config.net_config
+        network = None if net is None else plug_in(net, _call)
+        boards.append(Board(config, _call, network))
         return boards[-1]
 
     yield build

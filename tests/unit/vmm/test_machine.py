@@ -44,7 +44,7 @@ class ScriptedBoard(FakeBoard):
     scripts: list[list[Step]] = []
     built: list[ScriptedBoard] = []
 
-    def __init__(self, config: Any, post: Callable[[Callable[[], None]], None]) -> None:
+    def __init__(self, config: Any, post: Callable[[Callable[[], None]], None], network: None) -> None:
         steps = self.scripts[min(len(self.built), len(self.scripts) - 1)]
         vcpus = [FakeVcpu(steps)]
         super().__init__(*vcpus)

@@ -31,9 +31,13 @@ _HOST_NAMES = ("gateway", "host")
 Answer = Callable[[bytes], None]
 
 
-def resolvers(path: Path = Path("/etc/resolv.conf")) -> list[bytes]:
-    """The addresses of this host's name servers."""
-    found = []
+#: Address and port.
+Server = tuple[bytes, int]
+
+
+def resolvers(path: Path = Path("/etc/resolv.conf")) -> list[Server]:
+    """This host's name servers."""
+    found: list[Server] = []
     try:
         lines = path.read_text(errors="replace").splitlines()
     except OSError:
@@ -43,7 +47,7 @@ def resolvers(path: Path = Path("/etc/resolv.conf")) -> list[bytes]:
         if len(words) >= 2 and words[0] == "nameserver":
             family = socket.AF_INET6 if ":" in words[1] else socket.AF_INET
             try:
-                found.append(socket.inet_pton(family, words[1]))
+                found.append((socket.inet_pton(family, words[1]), PORT))
             except OSError:
                 continue  # with an interface's name at its end
     return found
@@ -52,7 +56,7 @@ def resolvers(path: Path = Path("/etc/resolv.conf")) -> list[bytes]:
 class Forwarder:
     """Answers the queries of a network's guests."""
 
-    def __init__(self, network: UserNetwork, servers: list[bytes]) -> None:
+    def __init__(self, network: UserNetwork, servers: list[Server]) -> None:
         self._network = network
         self.servers = servers
         self._next = 0
@@ -102,7 +106,7 @@ class Forwarder:
             raise OSError("no name server")
         self._next += 1
         server = self.servers[self._next % len(self.servers)]
-        asking = hosts.connect(socket.SOCK_DGRAM, server, PORT)
+        asking = hosts.connect(socket.SOCK_DGRAM, *server)
         if len(self._pending) >= PENDING_MAX:
             self._forget(next(iter(self._pending)))
         fd = asking.fileno()

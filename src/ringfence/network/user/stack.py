@@ -35,7 +35,7 @@ class UserNetwork:
     Everything but the constructor and `add` before the loop runs is called by the loop.
     """
 
-    def __init__(self, loop: EventLoop, name_servers: list[bytes] | None = None) -> None:
+    def __init__(self, loop: EventLoop, name_servers: list[dns.Server] | None = None) -> None:
         self.loop = loop
         self.clients = Clients()
         self.counters: Counter[str] = Counter()
@@ -68,6 +68,12 @@ class UserNetwork:
                 raise
         return client
 
+    def start(self, client: Client) -> None:
+        """Serve a guest's published ports."""
+        listeners = self._listeners.get(client)
+        if listeners is not None:
+            listeners.start()
+
     def remove(self, client: Client) -> None:
         """A guest leaves, and its connections end."""
         listeners = self._listeners.pop(client, None)
@@ -80,8 +86,8 @@ class UserNetwork:
 
     def connect(self, on_receive: OnReceive) -> None:
         self._on_receive = on_receive
-        for listeners in self._listeners.values():
-            listeners.start()
+        for client in self.clients:
+            self.start(client)
 
     def send(self, packets: Sequence[bytes]) -> None:
         """What guests sent."""

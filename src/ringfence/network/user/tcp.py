@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from ringfence.network.user import dns, hosts, icmp
 from ringfence.network.user.addresses import DNS, DNS6, GATEWAY, OURS, Client
 from ringfence.network.user.ip import Datagram
-from ringfence.network.user.policy import LOOPBACK
 from ringfence.network.user.tcp_connection import Connection, Key
 from ringfence.network.user.tcp_queues import Budget
 from ringfence.network.user.tcp_segment import ACK, FIN, RST, SEQUENCE_MASK, SYN, Builder, Segment, parse
@@ -91,8 +90,8 @@ class Tcp:
             connection.abort()
 
     def _open(self, client: Client, datagram: Datagram, segment: Segment, key: Key) -> None:
-        address = self._outside(client, datagram.destination, segment.destination_port)
-        if address is None:
+        target = self._outside(client, datagram.destination, segment.destination_port)
+        if target is None:
             self.network.counters["denied"] += 1
             if datagram.destination in OURS:
                 self._refuse(client, segment, key)
@@ -103,7 +102,7 @@ class Tcp:
             self._refuse(client, segment, key)
             return
         try:
-            outside = hosts.connect(socket.SOCK_STREAM, address, segment.destination_port)
+            outside = hosts.connect(socket.SOCK_STREAM, *target)
         except ConnectionRefusedError:
             self._refuse(client, segment, key)
         except OSError:
@@ -113,11 +112,12 @@ class Tcp:
             connection = self._connections[key] = Connection(self, client, key, outside)
             connection.call_host(segment, datagram)
 
-    def _outside(self, client: Client, destination: bytes, port: int) -> bytes | None:
+    def _outside(self, client: Client, destination: bytes, port: int) -> dns.Server | None:
         """Names over TCP go to a name server as they are: only where all names are allowed."""
         if destination in (DNS, DNS6) and port == dns.PORT and client.policy.is_open:
-            return next(iter(self.network.dns.servers), LOOPBACK)
-        return hosts.outside(client, destination)
+            return next(iter(self.network.dns.servers), None)
+        address = hosts.outside(client, destination)
+        return None if address is None else (address, port)
 
     def _has_room(self) -> bool:
         """Room for one more, made by ending the one that has been quiet longest if it is done half."""
