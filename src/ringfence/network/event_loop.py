@@ -19,6 +19,7 @@ from ringfence.log import logger
 READABLE, WRITABLE = select.EPOLLIN, select.EPOLLOUT
 _FAILED = select.EPOLLHUP | select.EPOLLERR
 _EVENTS_MAX = 64
+_TIMERS_MIN = 256
 
 OnEvent = Callable[[int], None]
 
@@ -46,6 +47,7 @@ class EventLoop:
         self._epoll = select.epoll()
         self._handlers: dict[int, OnEvent] = {}
         self._timers: list[tuple[float, int, Timer]] = []
+        self._timers_limit = _TIMERS_MIN
         self._order = count()
         self._calls: deque[Callable[[], None]] = deque()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -73,6 +75,8 @@ class EventLoop:
     # -- from handlers --
 
     def call_later(self, seconds: float, work: Callable[[], None]) -> Timer:
+        if len(self._timers) >= self._timers_limit:
+            self._drop_cancelled()
         timer = Timer(work)
         heapq.heappush(self._timers, (time.monotonic() + seconds, next(self._order), timer))
         return timer
@@ -132,6 +136,12 @@ class EventLoop:
             return limit_seconds
         seconds = max(0.0, self._timers[0][0] - time.monotonic())
         return seconds if limit_seconds is None else min(seconds, limit_seconds)
+
+    def _drop_cancelled(self) -> None:
+        """Now and then: timers that are cancelled long before their time would pile up."""
+        self._timers = [entry for entry in self._timers if entry[2].work is not None]
+        heapq.heapify(self._timers)
+        self._timers_limit = max(_TIMERS_MIN, 2 * len(self._timers))
 
     def _guard(self, handler: Callable[..., None], *arguments: int) -> None:
         try:

@@ -84,7 +84,7 @@ class Connection:
         self._our_shift = WINDOW_SHIFT
         self._promised = RECEIVE_WINDOW
         self._timer: Timer | None = None
-        self._deadline = 0.0
+        self._deadline = self._fires_at = 0.0
         self._timeout = RETRANSMIT_SECONDS
         self._retransmits = 0
         host.setblocking(False)
@@ -180,7 +180,8 @@ class Connection:
             sent.release(advance)
             self._duplicates = self._retransmits = 0
             self._timeout = RETRANSMIT_SECONDS
-            self._deadline = time.monotonic() + self._timeout
+            if sent.in_flight:
+                self._start_timer(self._timeout)
             if self._recover is not None:
                 if 0 < (self._recover - sent.acked) & SEQUENCE_MASK < in_flight:
                     self._retransmit()  # another hole behind the one that was filled
@@ -320,9 +321,14 @@ class Connection:
     # -- time --
 
     def _start_timer(self, seconds: float) -> None:
-        """One timer is under way at most; when it comes too early, it goes on to the deadline."""
+        """One timer is under way at most. That a deadline moves on costs nothing: when the timer comes too
+        early, it goes on to it."""
         self._deadline = time.monotonic() + seconds
+        if self._timer is not None and self._fires_at > self._deadline:
+            self._timer.cancel()
+            self._timer = None
         if self._timer is None:
+            self._fires_at = self._deadline
             self._timer = self._network.loop.call_later(seconds, self._on_time)
 
     def _on_time(self) -> None:
@@ -330,7 +336,7 @@ class Connection:
         in_flight = self._sent.in_flight
         left = self._deadline - time.monotonic()
         if left > 0:
-            self._timer = self._network.loop.call_later(left, self._on_time)
+            self._start_timer(left)
         elif self._state == _CALLING_HOST or self._retransmits > RETRANSMITS_MAX:
             self._network.counters["tcp_timed_out"] += 1
             self.abort()
