@@ -300,7 +300,7 @@ class VM:
 
 
 #: Arguments of `Machine` that are files.
-_FILES = ("kernel", "initrd", "firmware")
+_FILES = ("kernel", "initrd", "firmware", "capture")
 
 
 def absolute(machine: Mapping[str, Any]) -> dict[str, Any]:

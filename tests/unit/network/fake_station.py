@@ -52,6 +52,11 @@ def udp(source_port: int, destination: bytes, port: int, data: bytes, source: by
     return ipv4(source, destination, 17, summed(source, destination, 17, segment, 6))
 
 
+def dns_query(name: str, kind: int = 1, number: int = 0x4242) -> bytes:
+    labels = b"".join(bytes([len(part)]) + part.encode() for part in name.split(".")) + b"\0"
+    return struct.pack(">HHHHHH", number, 0x0100, 1, 0, 0, 0) + labels + struct.pack(">HH", kind, 1)
+
+
 class Seg(NamedTuple):
     """A TCP segment as the guest gets it."""
 

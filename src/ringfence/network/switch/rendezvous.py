@@ -1,8 +1,8 @@
 """Where a switch is found, and how it comes to be: its first machine starts it, and it ends with its last.
 
-    $XDG_RUNTIME_DIR/ringfence/switches/NAME.sock     where it listens
-    $XDG_RUNTIME_DIR/ringfence/switches/NAME.lock     held by who connects, and by the switch when it leaves
-    $XDG_RUNTIME_DIR/ringfence/switches/NAME.log      what it said, gone with it unless that was something
+    $XDG_RUNTIME_DIR/ringfence/.switches/NAME.sock     where it listens
+    $XDG_RUNTIME_DIR/ringfence/.switches/NAME.lock     held by who connects, and by the switch when it leaves
+    $XDG_RUNTIME_DIR/ringfence/.switches/NAME.log      what it said, gone with it unless that was something
 
 The socket listens before the process runs, so nobody waits for a switch to be ready. The lock makes the two
 moments exclude each other in which somebody comes and the switch leaves.
@@ -13,24 +13,21 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
-import stat
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from ringfence.api import places
 from ringfence.errors import HostError
 
 _BACKLOG = 128
-_PATH_BYTES_MAX = 107
 
 
-def runtime_folder() -> Path:
-    """Where switches are found: the user's runtime directory, or one in /tmp that is his alone."""
-    base = os.environ.get("XDG_RUNTIME_DIR", "")
-    root = Path(base) / "ringfence" if os.path.isabs(base) else Path(f"/tmp/ringfence-{os.geteuid()}")
-    return root / "switches"
+def folder() -> Path:
+    """Where switches are found."""
+    return places.runtime_root() / ".switches"
 
 
 def connect(name: str) -> socket.socket:
@@ -39,11 +36,9 @@ def connect(name: str) -> socket.socket:
     Raises:
         HostError: the host has no place for it.
     """
-    folder = runtime_folder()
-    _make_private(folder.parent)
-    _make_private(folder)
-    path = folder / f"{name}.sock"
-    if len(os.fsencode(path)) > _PATH_BYTES_MAX:
+    places.make_private(places.runtime_root())
+    path = places.make_private(folder()) / f"{name}.sock"
+    if len(os.fsencode(path)) > places.SOCKET_PATH_LIMIT:
         raise HostError(f"{path} is too long for a socket's name: set XDG_RUNTIME_DIR to a shorter one")
     connected = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
@@ -128,16 +123,3 @@ main(sys.argv[2], int(sys.argv[3]))
 
 def _private(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NOFOLLOW, 0o600)
-
-
-def _make_private(folder: Path) -> None:
-    """Raises:
-    HostError: it is not this user's alone.
-    """
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = folder.lstat()
-    except OSError as error:
-        raise HostError(f"cannot make {folder}: {error.strerror}") from error
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
-        raise HostError(f"{folder} is not a directory of yours alone; set XDG_RUNTIME_DIR")

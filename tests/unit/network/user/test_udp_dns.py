@@ -7,7 +7,7 @@ import struct
 from collections.abc import Iterator
 
 import pytest
-from fake_station import DNS, GATEWAY, GUEST, Station, udp, udp_of
+from fake_station import DNS, GATEWAY, GUEST, Station, dns_query, udp, udp_of
 
 from ringfence.api.network import parse_forward
 from ringfence.errors import UserError
@@ -104,11 +104,6 @@ def test_a_port_that_is_taken_is_a_line(make_station, server: socket.socket) -> 
 # -- names --
 
 
-def _query(name: str, kind: int = 1, number: int = 0x4242) -> bytes:
-    labels = b"".join(bytes([len(part)]) + part.encode() for part in name.split(".")) + b"\0"
-    return struct.pack(">HHHHHH", number, 0x0100, 1, 0, 0, 0) + labels + struct.pack(">HH", kind, 1)
-
-
 def _answer(query: bytes, *addresses: bytes, ttl: int = 60) -> bytes:
     records = b"".join(
         b"\xc0\x0c" + struct.pack(">HHIH", 1 if len(each) == 4 else 28, 1, ttl, len(each)) + each
@@ -133,27 +128,27 @@ def resolving(make_station, server: socket.socket) -> Station:
 
 def test_a_question_is_passed_on_and_opens_what_it_finds(resolving: Station, server: socket.socket) -> None:
     assert not resolving.client.policy.allows(b"\x05\x06\x07\x08")
-    _ask(resolving, _query("deb.debian.org"))
+    _ask(resolving, dns_query("deb.debian.org"))
     asked, peer = server.recvfrom(512)
-    assert asked[2:] == _query("deb.debian.org")[2:]
+    assert asked[2:] == dns_query("deb.debian.org")[2:]
     server.sendto(_answer(asked, b"\x05\x06\x07\x08"), peer)
     (frame,) = resolving.until(bool)
-    assert udp_of(frame) == (DNS, 53, GUEST, 6000, _answer(_query("deb.debian.org"), b"\x05\x06\x07\x08"))
+    assert udp_of(frame) == (DNS, 53, GUEST, 6000, _answer(dns_query("deb.debian.org"), b"\x05\x06\x07\x08"))
     assert resolving.client.policy.allows(b"\x05\x06\x07\x08")
 
 
 def test_numbers_are_not_the_guests(resolving: Station, server: socket.socket) -> None:
     numbers = set()
     for _ in range(5):
-        _ask(resolving, _query("deb.debian.org"))
+        _ask(resolving, dns_query("deb.debian.org"))
         numbers.add(server.recv(512)[:2])
     assert numbers != {b"\x42\x42"} and len(numbers) > 1
 
 
 def test_an_answer_to_another_question_is_not_believed(resolving: Station, server: socket.socket) -> None:
-    _ask(resolving, _query("deb.debian.org"))
+    _ask(resolving, dns_query("deb.debian.org"))
     asked, peer = server.recvfrom(512)
-    server.sendto(_answer(asked[:2] + _query("evil.debian.org")[2:], b"\x06\x06\x06\x06"), peer)
+    server.sendto(_answer(asked[:2] + dns_query("evil.debian.org")[2:], b"\x06\x06\x06\x06"), peer)
     server.sendto(b"\0\0" + _answer(asked, b"\x06\x06\x06\x06")[2:], peer)
     resolving.until(lambda _: resolving.network.counters["dns_forged"] == 2)
     assert not resolving.client.policy.allows(b"\x06\x06\x06\x06")
@@ -163,7 +158,7 @@ def test_an_answer_to_another_question_is_not_believed(resolving: Station, serve
 
 
 def test_a_name_that_is_not_allowed_is_not_asked_for(resolving: Station, server: socket.socket) -> None:
-    (frame,) = _ask(resolving, _query("secret-data.evil.com"))
+    (frame,) = _ask(resolving, dns_query("secret-data.evil.com"))
     assert _code(frame) == 5
     server.setblocking(False)
     with pytest.raises(BlockingIOError):
@@ -173,17 +168,17 @@ def test_a_name_that_is_not_allowed_is_not_asked_for(resolving: Station, server:
 def test_own_names(resolving: Station) -> None:
     resolving.network.add(b"\x52" + bytes(5), "other")
     for name, address in (("guest", GUEST), ("other.internal", b"\x0a\0\x02\x10"), ("GATEWAY", GATEWAY)):
-        (frame,) = _ask(resolving, _query(name))
+        (frame,) = _ask(resolving, dns_query(name))
         assert udp_of(frame)[4].endswith(address), name
-    (frame,) = _ask(resolving, _query("guest", 28))
+    (frame,) = _ask(resolving, dns_query("guest", 28))
     assert _code(frame) == 0 and udp_of(frame)[4][6:8] == b"\0\0", "no IPv6 address yet"
-    (frame,) = _ask(resolving, _query("nobody.internal"))
+    (frame,) = _ask(resolving, dns_query("nobody.internal"))
     assert _code(frame) == 3
 
 
 def test_no_name_server(make_station) -> None:
     station = make_station()
-    (frame,) = _ask(station, _query("example.org"))
+    (frame,) = _ask(station, dns_query("example.org"))
     assert _code(frame) == 2
 
 
@@ -191,7 +186,7 @@ def test_no_name_server(make_station) -> None:
     "query",
     [
         b"",
-        _query("a.b")[:-1],
+        dns_query("a.b")[:-1],
         struct.pack(">HHHHHH", 1, 0x8100, 1, 0, 0, 0) + b"\1a\0\0\1\0\1",
         struct.pack(">HHHHHH", 1, 0x0100, 2, 0, 0, 0) + b"\1a\0\0\1\0\1",
         struct.pack(">HHHHHH", 1, 0x0100, 1, 0, 0, 0) + b"\xc0\x0c\0\1\0\1",
@@ -205,7 +200,7 @@ def test_queries_that_are_none(resolving: Station, query: bytes) -> None:
 
 
 def test_an_answer_with_compression_that_loops() -> None:
-    question = parse_query(_query("a.b"))
+    question = parse_query(dns_query("a.b"))
     assert question is not None
-    loop = _answer(_query("a.b"))[:6] + b"\0\5" + _answer(_query("a.b"))[8:] + b"\xc0\x0c" * 3
+    loop = _answer(dns_query("a.b"))[:6] + b"\0\5" + _answer(dns_query("a.b"))[8:] + b"\xc0\x0c" * 3
     assert parse_answer(loop, question) == []
