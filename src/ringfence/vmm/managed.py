@@ -21,13 +21,13 @@ from typing import Any
 from ringfence.api.places import Place
 from ringfence.api.spec import Spec, read_spec, replace_text
 from ringfence.errors import RingfenceError
-from ringfence.image.cache import default_root
-from ringfence.vmm.jail.jail import Plan, enter, prepare
+from ringfence.vmm.jail import Plan, enter, prepare
 from ringfence.vmm.machine import Machine
 from ringfence.vmm.outcome import BUG_STATUS, Kind, Outcome
 from ringfence.vmm.requests import MachineRequests, describe
 from ringfence.vmm.scrollback import LogWriter, Scrollback
 from ringfence.vmm.server import Server
+from ringfence.vmm.translation_cache import TranslationCache
 
 #: How long clients may take to read the last of a machine that has ended.
 FAREWELL_SECONDS = 2.0
@@ -82,8 +82,9 @@ def jail_plan(place: Place, spec: Spec) -> Plan:
     """What a machine's process keeps: its own directories, and what its machine needs."""
     writable = [place.directory, place.runtime]
     if spec.machine.get("translation_cache"):
-        default_root().mkdir(parents=True, exist_ok=True)
-        writable.append(default_root())
+        directory = TranslationCache().directory
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        writable.append(directory)
     return Plan.of(spec.config, writable=writable)
 
 
