@@ -147,7 +147,7 @@ def command(
     elif guest is not None:
         raise click.UsageError(f"{guest!r} and --kernel or --firmware exclude each other")
     options["append"] = options["append"] or ""
-    options["reboot"] = not no_reboot
+    options |= {"reboot": not no_reboot, "agent": True}
     about = {"name": name, "guest": guest or "", "labels": _parse_labels(labels)}
     if detach:
         return _detach(is_removed, about, options)

@@ -82,6 +82,7 @@ class VM:
             machine = fetch_guest(guest := guest or DEFAULT_GUEST) | machine
         if kernel is not None:
             machine["kernel"] = kernel
+        machine.setdefault("agent", True)
         spec = Spec(name, absolute(machine), guest, remove, dict(labels or {}))
         _ = spec.config  # refuses here what the machine's process would
         return cls(spawn(spec).name)

@@ -86,7 +86,7 @@ class MachineRequests:
             raise Refused("state", f"{self.spec.name} is paused: resume it first, or kill it")
         self.machine.press_power_button()
         if self._has_agent():
-            self._agent().shut_down()
+            self.machine.agent.shut_down()
         return Done()
 
     def _kill(self, request: messages.Kill) -> Answer:
@@ -99,36 +99,23 @@ class MachineRequests:
         return ConsoleStream(self.scrollback, self.machine.console.send, request.replay)
 
     def _has_agent(self) -> bool:
-        agent = getattr(self.machine, "agent", None)
-        return agent is not None and agent.is_ready
-
-    def _agent(self) -> Any:
-        """Raises:
-        Refused: the machine has none.
-        """
-        agent = getattr(self.machine, "agent", None)
-        if agent is None:
-            raise Refused("no-agent", f"{self.spec.name} has no guest agent")
-        return agent
+        return self.machine.config.agent and self.machine.agent.is_ready
 
     def _exec(self, request: messages.Exec) -> Duplex:
-        stream: Duplex = self._agent().open_exec(request)
-        return stream
+        return self.machine.agent.open_exec(request)
 
     def _put(self, request: messages.Put) -> Duplex:
-        stream: Duplex = self._agent().open_put(request)
-        return stream
+        return self.machine.agent.open_put(request)
 
     def _get(self, request: messages.Get) -> Duplex:
-        stream: Duplex = self._agent().open_get(request)
-        return stream
+        return self.machine.agent.open_get(request)
 
     def _set_clock(self, request: messages.SetClock) -> Answer:
-        self._agent().set_clock()
+        self.machine.agent.set_clock()
         return Done()
 
     def _set_identity(self, request: messages.SetIdentity) -> Answer:
-        self._agent().set_identity(request.hostname, request.machine_id)
+        self.machine.agent.set_identity(request.hostname, request.machine_id)
         return Done()
 
 
