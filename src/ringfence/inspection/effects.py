@@ -60,7 +60,7 @@ FOLLOWED = {
     Mnemonic.MOV: "mov", Mnemonic.LEA: "lea", Mnemonic.RORX: "rorx", Mnemonic.SHR: "shr",
     Mnemonic.SHL: "shl", Mnemonic.ADD: "add", Mnemonic.SUB: "sub", Mnemonic.AND: "and",
     Mnemonic.OR: "or", Mnemonic.XOR: "xor", Mnemonic.CMP: "cmp", Mnemonic.TEST: "test",
-    Mnemonic.IMUL: "imul", Mnemonic.CMOVB: "cmovb",
+    Mnemonic.IMUL: "imul", Mnemonic.CMOVB: "cmovb", Mnemonic.INC: "inc", Mnemonic.DEC: "dec",
 }  # fmt: skip
 
 

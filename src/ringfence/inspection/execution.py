@@ -201,6 +201,8 @@ class _Instruction:
             return unknown("ror64", others[0], others[1].constant) if bits == 64 else None
         if name in ("add", "sub") and bits == 64:
             return first.plus(others[0]) if name == "add" else first.minus(others[0])
+        if name in ("inc", "dec") and bits == 64:
+            return first.plus(Value(1)) if name == "inc" else first.minus(Value(1))
         if name == "xor" and first.is_constant and others[0].is_constant:
             return self._narrow(Value(first.constant ^ others[0].constant), bits)
         if name == "xor":

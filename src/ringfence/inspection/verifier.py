@@ -80,8 +80,9 @@ class _Proof:
         #: by the branch back, and by the head
         self.loops = find_loops(self.steps, self.outside | self.retries | set(self.bypasses.values()))
         self.heads = {loop.head: loop for loop in self.loops.values()}
-        #: place -> what held on the ways back to it
+        #: place -> what held on the ways back to it, in the last walk, and what this one finds
         self.returns: dict[int, State] = {}
+        self.found: dict[int, State] = {}
         #: what is known at each place that something goes to
         self.known: dict[int, State] = {}
 
@@ -95,11 +96,13 @@ class _Proof:
             if last is None or last.end != end or last.effect.flow not in ("jump", "indirect"):
                 yield Violation(self.block.rip, end, b"", "the code runs on past its end")
         for _ in range(WALKS):
-            before = dict(self.returns)
+            self.found = {}
             violations = list(self._walk())
-            if before == self.returns and all(loop.assumed == loop.facts for loop in self.loops.values()):
+            if self.found == self.returns and all(loop.assumed == loop.facts for loop in self.loops.values()):
                 yield from violations
                 return
+            # as a whole: names in what an earlier walk found may be nobody's any more
+            self.returns = self.found
         yield Violation(self.block.rip, self.block.entry, b"", "the ways through it are too many to follow")
 
     def _arrivals_from_outside(self) -> set[int]:
@@ -169,9 +172,9 @@ class _Proof:
             left = join(self.known[target], state, target)
             if target in self.retries:
                 left.come_back(target, self.block.registers[:2])
-            if not left.says_as_much_as(self.known[target]):
-                before = self.returns.get(target)
-                self.returns[target] = join(before, state, target) if before else state.copy()
+            if target in self.returns or not left.says_as_much_as(self.known[target]):
+                before = self.found.get(target)
+                self.found[target] = join(before, state, target) if before else state.copy()
 
     def _check_flow(self, step: Step, state: State, ahead: dict[int, list[State]]) -> str:
         if step.effect.flow == "indirect":

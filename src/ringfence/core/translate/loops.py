@@ -208,6 +208,8 @@ def put_way_in(b: BuilderP) -> cython.pointer(uint8_t):
     put8(e, 1)
     put_branch_to(e, CC_B, b.out.body)
     b.loop_head = position(e)
+    # a place of its own: where the first probe is tried again is no way to the head
+    put8(e, 0x90)  # nop
     b.flags = FLAGS_SAVED
     b.is_counted = 1
     return undo
