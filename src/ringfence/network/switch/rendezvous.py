@@ -23,6 +23,8 @@ from ringfence.api import places
 from ringfence.errors import HostError
 
 _BACKLOG = 128
+#: connections made before they are wanted
+_early: dict[str, socket.socket] = {}
 
 
 def folder() -> Path:
@@ -36,6 +38,8 @@ def connect(name: str) -> socket.socket:
     Raises:
         HostError: the host has no place for it.
     """
+    if name in _early:
+        return _early.pop(name)
     places.make_private(places.runtime_root())
     path = places.make_private(folder()) / f"{name}.sock"
     if len(os.fsencode(path)) > places.SOCKET_PATH_LIMIT:
@@ -52,6 +56,15 @@ def connect(name: str) -> socket.socket:
         connected.close()
         raise HostError(f"can't reach switch {name!r}: {error.strerror}") from error
     return connected
+
+
+def connect_early(name: str) -> None:
+    """Make the connection that the next `connect` returns, before this process gives up the right to.
+
+    Raises:
+        HostError: the host has no place for it.
+    """
+    _early[name] = connect(name)
 
 
 @contextmanager

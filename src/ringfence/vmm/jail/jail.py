@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from ringfence.api.config import MachineConfig
+from ringfence.network.switch import rendezvous
 from ringfence.vmm.jail import kernel, landlock, limits, policy
 
 #: What Python needs to run on, and a resolver.
@@ -47,6 +48,7 @@ class Plan:
         made: files to write that are made first where they are not there.
         removable: directories that can be removed themselves, when they are empty.
         may_connect: it may open sockets to the internet, for its guest's network.
+        switch: that it is plugged into; the connection is made before files are given up.
         has_shares: its vCPU threads open files, in the guest's shared directories.
     """
 
@@ -55,6 +57,7 @@ class Plan:
     made: tuple[Path, ...] = ()
     removable: tuple[Path, ...] = ()
     may_connect: bool = False
+    switch: str = ""
     has_shares: bool = False
 
     @classmethod
@@ -77,7 +80,8 @@ class Plan:
             (reads if share.is_read_only else writes).append(share.path)
         made = () if network is None or network.capture is None else (network.capture,)
         may_connect = network is not None and network.kind == "user"
-        return cls(tuple(reads), tuple(writes), made, removable, may_connect, bool(config.shares))
+        switch = "" if network is None else network.switch
+        return cls(tuple(reads), tuple(writes), made, removable, may_connect, switch, bool(config.shares))
 
     def confine_vcpu(self) -> None:
         """To be called on each vCPU's thread before guest code runs."""
@@ -86,7 +90,13 @@ class Plan:
 
 
 def prepare(plan: Plan) -> dict[str, Any]:
-    """Give up all files but the plan's, and Python's own; what held. While there is one thread only."""
+    """Give up all files but the plan's, and Python's own; what held. While there is one thread only.
+
+    Raises:
+        HostError: there is no switch and none can be had.
+    """
+    if plan.switch:
+        rendezvous.connect_early(plan.switch)
     for path in plan.made:
         with contextlib.suppress(OSError):  # who opens it says what is wrong with it
             path.touch()
