@@ -8,14 +8,18 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 
 import pytest
 
 from ringfence import Machine
+from ringfence.agent import wire
 from ringfence.api import codec, frames
 from ringfence.api.frames import Channel, Duplex
-from ringfence.api.messages import Exec, Exit
+from ringfence.api.messages import Exec, Exit, Get, Put
 from ringfence.errors import AgentError, UserError
+from ringfence.host import copy
+from ringfence.host.copy import CopyFailed
 from ringfence.image.debian import Guest
 from ringfence.vmm.agent import Agent
 
@@ -46,6 +50,14 @@ def drain(duplex: Duplex) -> tuple[dict[Channel, bytes], Exit]:
         if channel in output:
             output[channel] += payload
     raise AssertionError("no EXIT")
+
+
+def copy_in(agent: Agent, source: Path, target: str) -> None:
+    copy.put(agent.open_put(Put(target, source.name)), source)
+
+
+def copy_out(agent: Agent, source: str, target: Path) -> None:
+    copy.get(agent.open_get(Get(source)), target, Path(source).name)
 
 
 # -- programs --
@@ -180,10 +192,10 @@ def test_a_round_trip_is_short(agent: Agent) -> None:
 def test_a_large_file_both_ways(agent: Agent, tmp_path: Path) -> None:
     data = os.urandom(1 << 20) * 24
     (tmp_path / "large").write_bytes(data)
-    agent.copy_in(tmp_path / "large", "/tmp")
+    copy_in(agent, tmp_path / "large", "/tmp")
     digest = agent.exec(["sha256sum", "/tmp/large"], timeout=SECONDS).stdout.split()[0].decode()
     assert digest == hashlib.sha256(data).hexdigest()
-    agent.copy_out("/tmp/large", tmp_path / "again")
+    copy_out(agent, "/tmp/large", tmp_path / "again")
     assert (tmp_path / "again").read_bytes() == data
     agent.exec(["rm", "/tmp/large"])
 
@@ -197,9 +209,9 @@ def test_a_tree_both_ways(agent: Agent, tmp_path: Path) -> None:
     (tree / "link").symlink_to("below/script")
     (tree / os.fsdecode(b"odd \xff\n")).write_text("name")
     os.utime(tree / "nothing", ns=(1_000_000_007, 1_000_000_007))
-    agent.copy_in(tree, "/tmp")
+    copy_in(agent, tree, "/tmp")
     assert agent.exec(["/tmp/tree/link"], timeout=SECONDS).stdout == b"run\n"
-    agent.copy_out("/tmp/tree", tmp_path / "again")
+    copy_out(agent, "/tmp/tree", tmp_path / "again")
     again = tmp_path / "again"
     assert sorted(p.relative_to(again) for p in again.rglob("*")) == sorted(
         p.relative_to(tree) for p in tree.rglob("*")
@@ -207,31 +219,54 @@ def test_a_tree_both_ways(agent: Agent, tmp_path: Path) -> None:
     assert (again / "below" / "script").stat().st_mode & 0o777 == 0o755
     assert (again / "nothing").stat().st_mtime_ns == 1_000_000_007
     assert os.readlink(again / "link") == "below/script"
-    agent.copy_in(tree, "/tmp")  # over itself
-    agent.copy_in(tree / "nothing", "/tmp/renamed")
+    copy_in(agent, tree, "/tmp")  # over itself
+    copy_in(agent, tree / "nothing", "/tmp/renamed")
     assert agent.exec(["ls", "/tmp/renamed"], timeout=SECONDS).returncode == 0
     listed = agent.exec(["find", "/tmp", "-name", ".rf*"], timeout=SECONDS)
     assert listed.stdout == b"", "what a copy writes to first is gone"
 
 
 def test_what_cannot_be_copied(agent: Agent, tmp_path: Path) -> None:
-    with pytest.raises(AgentError, match="No such file"):
-        agent.copy_out("/nowhere", tmp_path)
-    with pytest.raises(UserError, match="no such file"):
-        agent.copy_in(tmp_path / "nowhere", "/tmp")
-    (tmp_path / "file").write_text("x")
-    with pytest.raises(AgentError, match="No such file"):
-        agent.copy_in(tmp_path / "file", "/nowhere/file")
+    with pytest.raises(CopyFailed, match="No such file"):
+        copy_out(agent, "/nowhere", tmp_path)
     with pytest.raises(UserError, match="No such file"):
-        agent.copy_out("/etc/passwd", tmp_path / "nowhere" / "file")
+        copy_in(agent, tmp_path / "nowhere", "/tmp")
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(CopyFailed, match="No such file"):
+        copy_in(agent, tmp_path / "file", "/nowhere/file")
+    with pytest.raises(UserError, match="No such file"):
+        copy_out(agent, "/etc/passwd", tmp_path / "nowhere" / "file")
 
 
 def test_files_without_a_size(agent: Agent, tmp_path: Path) -> None:
-    agent.copy_out("/proc/version", tmp_path / "version")
+    copy_out(agent, "/proc/version", tmp_path / "version")
     assert (tmp_path / "version").read_text().startswith("Linux version")
 
 
 # -- the guest itself --
+
+
+def test_frames_that_make_no_sense(agent: Agent) -> None:
+    """The agent trusts its host, but must not fall over it."""
+    pid = agent.exec(["pidof", "ringfence-agent"], timeout=SECONDS).stdout
+    random = Random(4)
+    kinds = [kind for kind in wire.Type if kind not in (wire.Type.SHUTDOWN, wire.Type.HELLO)]
+    connection = agent._connection
+    for _ in range(40):
+        for _ in range(25):
+            payload = random.randbytes(random.choice([0, 1, 4, 7, 12, 40, 300, 5000]))
+            if random.random() < 0.5:
+                payload += b"/tmp/x\0" * random.randrange(4)
+            number, channel = random.randrange(40), random.randrange(5)
+            connection._send(wire.frame(number, random.choice(kinds), payload, channel))
+        # Its answers are to nobody, which ends the connection; a HELLO begins it anew.
+        deadline = time.monotonic() + SECONDS
+        while connection._outgoing or not agent.is_ready:
+            assert time.monotonic() < deadline
+            if not agent.is_ready:
+                connection._greet()
+            time.sleep(0.02)
+    assert agent.exec(["pidof", "ringfence-agent"], timeout=SECONDS).stdout == pid
 
 
 def test_clock_and_identity(agent: Agent) -> None:
@@ -271,5 +306,5 @@ def test_shut_down(debian: Guest) -> None:
 
 
 def test_a_machine_without_a_port(debian: Guest) -> None:
-    with Machine(debian.kernel) as vm, pytest.raises(UserError, match="agent=True"):
+    with Machine(debian.kernel) as vm, pytest.raises(AgentError, match="agent=True"):
         vm.agent.exec(["true"])

@@ -127,7 +127,7 @@ class Machine:
         self.confine: Callable[[], object] = _keep_all
         self.console = Console(self._control.post)
         self.keyboard = Keyboard(self._control.post)
-        self._agent = Agent(self._control.post)
+        self._agent = Agent(self._control.post, has_port=agent)
         net = self.config.net_config
         self._network = None if net is None else plug_in(net, self._control.post)
         try:
@@ -205,13 +205,7 @@ class Machine:
 
     @property
     def agent(self) -> Agent:
-        """The guest's agent: runs programs there, copies files.
-
-        Raises:
-            UserError: the machine has no port for one.
-        """
-        if not self.config.agent:
-            raise UserError("the machine has no port for an agent: make it with agent=True")
+        """The guest's agent, with ``agent=True`` and a guest that has one: runs programs, copies files."""
         return self._agent
 
     @property

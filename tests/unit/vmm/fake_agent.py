@@ -10,20 +10,24 @@ from ringfence.vmm.agent.agent import Agent
 
 
 class FakePort:
-    """The device's port with the guest behind it. It takes ``room`` bytes at most until `take` is called."""
+    """The device's port with the guest behind it, which takes ``room_bytes`` at most."""
 
     def __init__(self) -> None:
         self.sink: Callable[[bytes], object] = lambda data: None
         self.on_open: Callable[[bool], object] = lambda is_open: None
         self.on_room: Callable[[], object] = lambda: None
         self.is_open = False
-        self.room = 1 << 30
+        self.room_bytes = 1 << 30
         self.waiting = bytearray()
 
     def feed(self, data: bytes) -> int:
-        taken = data[: max(0, self.room - len(self.waiting))]
-        self.waiting += taken
-        return len(taken)
+        assert len(data) <= self.room, "a frame was cut"
+        self.waiting += data
+        return len(data)
+
+    @property
+    def room(self) -> int:
+        return max(0, self.room_bytes - len(self.waiting))
 
     def discard_input(self) -> None:
         self.waiting.clear()

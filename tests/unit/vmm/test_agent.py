@@ -149,16 +149,14 @@ def test_streams_are_few_and_their_numbers_return(guest: FakeAgent) -> None:
     assert guest.take()[-1].stream == 5
 
 
-def test_frames_wait_for_room(guest: FakeAgent) -> None:
-    guest.port.room = 10
+def test_whole_frames_wait_for_room(guest: FakeAgent) -> None:
+    guest.port.room_bytes = 30
     process = guest.host.start(["cat"])
     process.signal(15)
-    taken = bytearray()
-    for _ in range(20):
-        taken += guest.port.waiting
-        guest.port.waiting.clear()
-        guest.port.on_room()
-    assert [f.type for f in wire.Parser().feed(bytes(taken))] == [Type.EXEC, Type.SIGNAL]
+    process.resize(1, 2)
+    assert [[frame.type for frame in guest.take()] for _ in range(3)] == [
+        [Type.EXEC], [Type.SIGNAL, Type.RESIZE], []
+    ]  # fmt: skip
 
 
 def test_a_failure_has_the_guests_reason(guest: FakeAgent) -> None:

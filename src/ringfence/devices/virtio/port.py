@@ -41,9 +41,14 @@ class Port:
             self.is_open = is_open
             self.on_open(is_open)
 
+    @property
+    def room(self) -> int:
+        """Bytes that `feed` takes."""
+        return INPUT_BYTES_MAX - len(self._input)
+
     def feed(self, data: bytes) -> int:
         """Send ``data`` to the guest; returns how much of it there was room for."""
-        taken = data[: INPUT_BYTES_MAX - len(self._input)]
+        taken = data[: self.room]
         self._input += taken
         if (queue := self.receive_queue()) is not None:
             self._fill(queue)

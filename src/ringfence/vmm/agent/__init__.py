@@ -1,7 +1,6 @@
 """The guest agent from the host's side: programs run in the guest, files go in and out.
 
     >>> vm.agent.exec(["uname", "-r"]).stdout
-    >>> vm.agent.copy_in("data.csv", "/root")
 
 `Agent` is the whole of it; `Connection` speaks the protocol, `Stream` is one request. docs/design/agent.md.
 """

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ringfence.agent import tree, wire
+from ringfence.agent import wire
 from ringfence.agent.wire import Type
 from ringfence.api.frames import Duplex
 from ringfence.api.messages import Exec, Get, Put
@@ -37,12 +37,13 @@ class CompletedProcess:
 
 class Agent:
     """The agent in a machine's guest. Any thread may use it; ``post`` runs work on the vCPU's.
+    A machine without a port for one has none, whatever its guest runs.
 
     Each call waits up to `READY_SECONDS` for an agent to answer, so it may come right after `Machine.start`.
     """
 
-    def __init__(self, post: Callable[[Callable[[], None]], None]) -> None:
-        self._connection = Connection(post)
+    def __init__(self, post: Callable[[Callable[[], None]], None], has_port: bool = True) -> None:
+        self._connection = Connection(post, has_port)
         self._files = GuestFiles(self._connection)
 
     # -- for users --
@@ -106,26 +107,6 @@ class Agent:
         output, errors = process.communicate(input, timeout)
         return CompletedProcess(tuple(argv), process.wait(), output, errors)
 
-    def copy_in(self, source: str | os.PathLike[str], target: str) -> None:
-        """Copy a file, a link or a directory with all in it to the guest. Into ``target`` where that is a
-        directory.
-
-        Raises:
-            UserError: it can't be read.
-            AgentError: the guest could not take it.
-        """
-        tree.send(source, lambda name: self.open_put(Put(target, name)))
-
-    def copy_out(self, source: str, target: str | os.PathLike[str]) -> None:
-        """Copy a file, a link or a directory with all in it from the guest. Into ``target`` where that is a
-        directory.
-
-        Raises:
-            UserError: it can't be written.
-            AgentError: the guest could not give it.
-        """
-        tree.receive(source, self.open_get(Get(source)), target)
-
     def set_clock(self, now_ns: int | None = None) -> None:
         """Set the guest's clock, to the host's unless ``now_ns`` says otherwise."""
         self.wait_ready()
@@ -145,16 +126,27 @@ class Agent:
         self.wait_ready()
         self._files.ask(Type.SHUTDOWN, bytes([REBOOT if reboot else POWER_OFF]), "shutdown")
 
-    # -- for the control socket: the same as frames --
+    # -- as frames: for a control socket, and copies (host/copy.py) --
 
     def open_exec(self, request: Exec) -> Duplex:
+        """A program, as `start`."""
         return ExecFrames(self._open_exec(request))
 
     def open_put(self, request: Put) -> Duplex:
+        """A copy into the guest.
+
+        Raises:
+            AgentError: there is no agent.
+        """
         self.wait_ready()
         return PutFrames(self._files, request)
 
     def open_get(self, request: Get) -> Duplex:
+        """A copy out of the guest.
+
+        Raises:
+            AgentError: there is no agent.
+        """
         self.wait_ready()
         return GetFrames(self._files, request)
 

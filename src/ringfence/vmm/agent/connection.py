@@ -2,7 +2,8 @@
 
 Frames from the guest come on the vCPU's thread and end in a stream's buffers; frames to it wait in one
 bounded queue and are handed to the device as it has room. When the port closes, or the agent breaks the
-protocol, all streams end; with the next HELLO it starts afresh.
+protocol, all streams end; with the next HELLO it starts afresh. The device gets whole frames only, so the
+agent always finds where one begins.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import errno
 import secrets
 import threading
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import Protocol
 
@@ -19,8 +20,6 @@ from ringfence.agent.wire import Type
 from ringfence.errors import AgentError
 from ringfence.vmm.agent.stream import Stream
 
-#: Bytes handed to the device at once.
-_PIECE = 64 << 10
 #: What a stream ends with when the agent goes away.
 _GONE = wire.Done(wire.FAILED, errno.ECONNRESET)
 
@@ -33,6 +32,9 @@ class Port(Protocol):
     on_room: Callable[[], object]
     is_open: bool
 
+    @property
+    def room(self) -> int: ...
+
     def feed(self, data: bytes) -> int: ...
 
     def discard_input(self) -> None: ...
@@ -41,8 +43,9 @@ class Port(Protocol):
 class Connection:
     """Speaks to one agent. ``post`` runs work on the vCPU's thread."""
 
-    def __init__(self, post: Callable[[Callable[[], None]], None]) -> None:
+    def __init__(self, post: Callable[[Callable[[], None]], None], has_port: bool = True) -> None:
         self._post = post
+        self._has_port = has_port
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
         self._port: Port | None = None
@@ -51,7 +54,7 @@ class Connection:
         self._is_ready = False
         self._is_closed = False
         self._is_pump_posted = False
-        self._outgoing = bytearray()
+        self._outgoing: deque[bytes] = deque()
         self._streams: dict[int, Stream] = {}
         self.counters: Counter[str] = Counter()
 
@@ -63,8 +66,10 @@ class Connection:
 
     def wait_ready(self, timeout: float | None) -> None:
         """Raises:
-        AgentError: no agent has answered in time, or the machine has ended.
+        AgentError: no agent has answered in time, or the machine has ended or no port for one.
         """
+        if not self._has_port:
+            raise AgentError("the machine has no port for an agent: make it with agent=True")
         with self._changed:
             self._changed.wait_for(lambda: self._is_ready or self._is_closed, timeout)
             if not self._is_ready:
@@ -98,7 +103,7 @@ class Connection:
 
     def _send(self, frame: bytes) -> None:
         with self._lock:
-            self._outgoing += frame
+            self._outgoing.append(frame)
             if not self._is_pump_posted:
                 self._is_pump_posted = True
                 self._post(self._pump)
@@ -129,18 +134,21 @@ class Connection:
             if self._port is not None:
                 self._port.discard_input()
             if is_open:
-                self._nonce = secrets.randbits(64)
-                self._send(wire.hello(self._nonce))
+                self._greet()
+
+    def _greet(self) -> None:
+        self._nonce = secrets.randbits(64)
+        self._send(wire.hello(self._nonce))
 
     def _pump(self) -> None:
         """Hand waiting frames to the device; what it has no room for waits for `on_room`."""
         with self._lock:
             self._is_pump_posted = False
-            while self._outgoing and self._port is not None and self._port.is_open:
-                taken = self._port.feed(bytes(self._outgoing[:_PIECE]))
-                del self._outgoing[:taken]
-                if not taken:
-                    break
+            port = self._port
+            while (
+                self._outgoing and port is not None and port.is_open and len(self._outgoing[0]) <= port.room
+            ):
+                port.feed(self._outgoing.popleft())
 
     def _receive(self, data: bytes) -> None:
         with self._lock:
