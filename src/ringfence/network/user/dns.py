@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from ringfence.network.event_loop import READABLE
 from ringfence.network.user import hosts, names
 from ringfence.network.user.addresses import GATEWAY, GATEWAY6, PREFIX6, Client
+from ringfence.network.user.policy import LOOPBACK6
 
 if TYPE_CHECKING:
     from ringfence.network.user.stack import UserNetwork
@@ -68,7 +69,7 @@ class Forwarder:
         if question is None:
             self._network.counters["dns_malformed"] += 1
             return
-        own = self._own(question)
+        own = self._own(client, question)
         if own is not None:
             addresses = [
                 address for address in own if len(address) == (4 if question.kind == names.A else 16)
@@ -91,15 +92,18 @@ class Forwarder:
         while self._pending:
             self._forget(next(iter(self._pending)))
 
-    def _own(self, question: names.Question) -> list[bytes] | None:
-        """The addresses of one of the network's own names."""
+    def _own(self, asking: Client, question: names.Question) -> list[bytes] | None:
+        """The addresses of one of the network's own names. The gateway stands for this host, so a guest is
+        not sent to it by a family in which it may not reach that."""
         name = question.name.removesuffix("." + names.DOMAIN)
         if "." in name or not name:
             return None
         client = self._network.clients.by_name(name)
         if client is not None:
             return [client.ip4, *(address for address in client.ip6 if address[:8] == PREFIX6)]
-        return [GATEWAY, GATEWAY6] if name in _HOST_NAMES else None
+        if name not in _HOST_NAMES:
+            return None
+        return [GATEWAY, GATEWAY6] if asking.policy.allows(LOOPBACK6) else [GATEWAY]
 
     def _forward(self, client: Client, query: bytes, question: names.Question, answer: Answer) -> None:
         if not self.servers:
