@@ -70,6 +70,8 @@ class Hpet:
         self.pit_sink: Callable[[bool], None] = partial(self._legacy_input, 0)
         self.rtc_sink: Callable[[bool], None] = partial(self._legacy_input, 1)
         self._alarms = [clock.alarm(partial(self._fire, index)) for index in range(TIMERS)]
+        #: next match of a timer whose interrupt is off, in guest time
+        self._unheard: list[int | None] = [None] * TIMERS
         self._capabilities = T_CAN_PERIODIC | T_IS_64BIT | sum(1 << T_PINS_SHIFT + pin for pin in lines)
         self.timers = [Timer(self._capabilities) for _ in range(TIMERS)]
         self.config = self.status = 0
@@ -119,6 +121,7 @@ class Hpet:
             if field == TIMER_CONFIG:
                 return self.timers[index].config
             if field == TIMER_COMPARATOR:
+                self._catch_up(index)
                 return self.timers[index].comparator
         return 0
 
@@ -139,6 +142,8 @@ class Hpet:
                 self._write_comparator(index, value, mask)
 
     def _write_config(self, value: int) -> None:
+        for index in range(TIMERS):
+            self._catch_up(index)
         changed = (self.config ^ value) & (CONFIG_ENABLE | CONFIG_LEGACY)
         if changed & CONFIG_ENABLE:
             now = self._clock.now_ns() // TICK_NS
@@ -160,6 +165,7 @@ class Hpet:
 
     def _write_timer_config(self, index: int, value: int) -> None:
         timer = self.timers[index]
+        self._catch_up(index)
         self._lower(index)
         timer.config = self._capabilities | value & T_WRITABLE
         timer.is_writing_both = bool(value & T_SET_VALUE)
@@ -184,25 +190,38 @@ class Hpet:
 
     def _set_alarm(self, index: int) -> None:
         timer = self.timers[index]
+        self._unheard[index] = None
+        self._alarms[index].cancel()
         if not self.is_running:
-            self._alarms[index].cancel()
             return
         ticks = (timer.comparator - self.counter() - 1 & timer.mask) + 1
         deadline = (self._clock.now_ns() // TICK_NS + ticks) * TICK_NS
         if timer.config & T_PERIODIC:
             deadline = max(deadline, self._clock.now_ns() + MIN_PERIOD_NS)
-        self._alarms[index].set(deadline)
+        if timer.config & T_ENABLE:
+            self._alarms[index].set(deadline)
+        else:
+            self._unheard[index] = deadline  # an idle guest is not woken for it
 
     def _fire(self, index: int) -> None:
+        self._advance(index)
+        if self.timers[index].config & T_ENABLE:
+            self._raise(index)
+        self._set_alarm(index)
+
+    def _catch_up(self, index: int) -> None:
+        """Do what a timer that nobody hears of should have done by now."""
+        deadline = self._unheard[index]
+        if deadline is not None and deadline <= self._clock.now_ns():
+            self._fire(index)
+
+    def _advance(self, index: int) -> None:
+        """Bring a periodic timer's comparator to the next match, however many have been missed."""
         timer = self.timers[index]
         if timer.config & T_PERIODIC and timer.period:
-            # The next match that is still ahead, however many have been missed.
             behind = self.counter() - timer.comparator & timer.mask
             periods = behind // timer.period + 1
             timer.comparator = timer.comparator + periods * timer.period & timer.mask
-        if timer.config & T_ENABLE:
-            self._raise(index)
-        self._set_alarm(index)
 
     def _line(self, index: int) -> Line | None:
         if self.config & CONFIG_LEGACY and index < 2:
@@ -236,6 +255,8 @@ class Hpet:
             line.set(level and not self.config & CONFIG_LEGACY)
 
     def save(self) -> Record:
+        for index in range(TIMERS):
+            self._catch_up(index)
         timers = [save_fields(timer, _STATE) for timer in self.timers]
         return save_fields(self, ("config", "status", "count")) | {"timers": timers}
 

@@ -141,6 +141,20 @@ def test_a_timer_that_is_off_says_nothing(hpet: Block) -> None:
     assert hpet.pins[21].edges == 0
 
 
+def test_a_timer_that_is_off_wakes_nobody_and_goes_on(hpet: Block) -> None:
+    hpet.put(CONFIG, ENABLE)
+    hpet.put(timer(0), PERIODIC | SET_VALUE | 20 << 9)
+    hpet.put(timer(0) + 8, 3 * MS)
+    hpet.put(timer(0) + 8, MS)
+    assert hpet.get(timer(0) + 8) == 3 * MS
+    assert hpet.time.clock.next_deadline_ns() is None
+    hpet.ticks(10 * MS)
+    assert hpet.get(timer(0) + 8) == 11 * MS
+    hpet.put(timer(0), PERIODIC | INTERRUPT | 20 << 9)
+    hpet.ticks(MS)
+    assert hpet.pins[20].edges == 1
+
+
 def test_legacy_replacement_cuts_off_the_old_timers(hpet: Block) -> None:
     hpet.pit_sink(True)
     hpet.rtc_sink(True)
