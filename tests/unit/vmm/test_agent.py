@@ -17,6 +17,7 @@ from ringfence.api import codec, frames
 from ringfence.api.frames import BadFrame, Channel
 from ringfence.api.messages import Exec, Exit, Get
 from ringfence.errors import AgentError, UserError
+from ringfence.vmm.agent.connection import FRAMES_MAX
 from ringfence.vmm.agent.stream import INPUT_WAITS
 
 
@@ -157,6 +158,21 @@ def test_whole_frames_wait_for_room(guest: FakeAgent) -> None:
     assert [[frame.type for frame in guest.take()] for _ in range(3)] == [
         [Type.EXEC], [Type.SIGNAL, Type.RESIZE], []
     ]  # fmt: skip
+
+
+def test_an_agent_that_takes_nothing_is_given_up(guest: FakeAgent) -> None:
+    process = guest.host.start(["cat"])
+    guest.take()
+    guest.port.room_bytes = 0
+    for _ in range(FRAMES_MAX + 1):
+        process.resize(1, 2)
+    with pytest.raises(AgentError, match="went away"):
+        process.wait(1)
+    assert len(guest.host._connection._outgoing) == 0
+    guest.port.room_bytes = 1 << 30
+    guest.close()
+    guest.open()
+    assert guest.host.is_ready
 
 
 def test_a_failure_has_the_guests_reason(guest: FakeAgent) -> None:

@@ -20,6 +20,8 @@ from ringfence.agent.wire import Type
 from ringfence.errors import AgentError
 from ringfence.vmm.agent.stream import Stream
 
+#: Frames that wait for a guest that takes none; windows keep an honest one far below.
+FRAMES_MAX = 4096
 #: What a stream ends with when the agent goes away.
 _GONE = wire.Done(wire.FAILED, errno.ECONNRESET)
 
@@ -103,6 +105,8 @@ class Connection:
 
     def _send(self, frame: bytes) -> None:
         with self._lock:
+            if len(self._outgoing) >= FRAMES_MAX:
+                return self._give_up()
             self._outgoing.append(frame)
             if not self._is_pump_posted:
                 self._is_pump_posted = True
@@ -172,7 +176,7 @@ class Connection:
             return False
         is_fine = stream.take_frame(frame)
         if stream.done is not None:
-            del self._streams[frame.stream]
+            self._streams.pop(frame.stream, None)
         return is_fine
 
     def _give_up(self) -> None:
