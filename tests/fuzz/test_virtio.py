@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -23,12 +24,17 @@ from ringfence.devices.virtio.blk import VirtioBlk
 from ringfence.devices.virtio.common_config import DRIVER_OK, NEEDS_RESET
 from ringfence.devices.virtio.console import VirtioConsole
 from ringfence.devices.virtio.device import VirtioDevice
+from ringfence.devices.virtio.fs import VirtioFs
 from ringfence.devices.virtio.net import VirtioNet
+from ringfence.devices.virtio.ninep import VirtioNineP
 from ringfence.devices.virtio.port import Port
 from ringfence.devices.virtio.queue import RING_EVENT_IDX
 from ringfence.devices.virtio.rng import VirtioRng
 from ringfence.network.loopback import Loopback
 from ringfence.network.offload import PLAIN
+from ringfence.shares.directory import Directory
+from ringfence.shares.fuse.server import FuseServer
+from ringfence.shares.ninep.server import NinePServer
 
 SIZE = 8
 #: four requests' headers and indirect tables lie below
@@ -66,12 +72,18 @@ class Disk:
     def close(self) -> None: ...
 
 
+#: what the file servers are confined to; one of each serves all examples, one after the other
+SHARE = tempfile.TemporaryDirectory(prefix="ringfence-share-")
+FUSE, NINEP = FuseServer(Directory(SHARE.name)), NinePServer(Directory(SHARE.name))
+
 KINDS: dict[str, Callable[[], VirtioDevice]] = {
     "blk": lambda: VirtioBlk("blk", Disk()),
     "console": lambda: VirtioConsole("console", lambda data: None),
     "ports": lambda: VirtioConsole("console", lambda data: None, ports=[Port("port", lambda data: None)]),
     "net": lambda: VirtioNet("net", Loopback(), b"\x52" + bytes(5)),
     "rng": lambda: VirtioRng("rng", bytes),
+    "fs": lambda: VirtioFs("fs", FUSE, "tag"),
+    "9p": lambda: VirtioNineP("9p", NINEP, "tag"),
 }
 
 fuzz = settings(max_examples=250, deadline=2000, derandomize=True, suppress_health_check=list(HealthCheck))
