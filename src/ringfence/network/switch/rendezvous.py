@@ -50,8 +50,12 @@ def connect(name: str) -> socket.socket:
             try:
                 connected.connect(str(path))
             except (FileNotFoundError, ConnectionRefusedError):
-                _start(path)
-                connected.connect(str(path))
+                try:
+                    _start(path)
+                    connected.connect(str(path))
+                except OSError:
+                    remove(path)
+                    raise
     except OSError as error:
         connected.close()
         raise HostError(f"can't reach switch {name!r}: {error.strerror}") from error

@@ -14,7 +14,7 @@ import pytest
 from fake_station import GATEWAY_MAC, dns_query, ipv4, udp_of
 
 from ringfence.api.network import NetConfig, parse_forward
-from ringfence.errors import UserError
+from ringfence.errors import HostError, UserError
 from ringfence.network.event_loop import EventLoop
 from ringfence.network.offload import PLAIN, plain
 from ringfence.network.switch import greeting, rendezvous
@@ -232,6 +232,18 @@ def test_a_socket_that_is_left_over_is_no_switch(tmp_path: Path, monkeypatch: py
     assert port.welcome.name == "alpha"
     port.close()
     _wait_for(lambda: os.listdir(rendezvous.folder()) == [])
+    loop.close()
+
+
+def test_a_switch_that_can_not_be_started_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setattr("sys.executable", str(tmp_path / "no-python"))
+    loop = EventLoop()
+    with pytest.raises(HostError, match="No such file"):
+        SwitchPort(ALPHA, loop)
+    assert os.listdir(rendezvous.folder()) == []
     loop.close()
 
 
