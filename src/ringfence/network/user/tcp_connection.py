@@ -162,7 +162,9 @@ class Connection:
         elif self._state != _OPEN or not flags & ACK:
             return
         elif flags & SYN:
-            if not self._sent.is_syn_acked:
+            if self._sent.is_syn_acked:
+                self._table.has_to_acknowledge(self)  # it has not seen that we know
+            else:
                 self._send_syn()
         else:
             self._acknowledged(segment, segment.window << self._shift)

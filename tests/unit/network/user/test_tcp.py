@@ -251,6 +251,8 @@ def test_a_published_port_leads_to_the_guest(make_station) -> None:
     guest.expected = call.sequence + 1
     (answer,) = guest.send(SYN | ACK, options=OPTIONS)
     assert answer.flags == ACK and answer.acknowledgement == guest.next
+    (again,) = [tcp_of(each) for each in station.send(guest.packet(SYN | ACK, sequence=guest.next - 1))]
+    assert again.flags == ACK and again.acknowledgement == guest.next, "its SYN is acknowledged once more"
     outside.sendall(b"GET /")
     guest.take(5)
     guest.send(ACK, b"200 OK")
