@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from damage import address, branch, overlay, reasons, retarget, steps, swap
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rig import STACK0
-from translated_code import translate, translating_rig
+from translated_code import translate
 
 from ringfence.api.translations import Translation, Translations
 from ringfence.inspection.effects import Step, decode
@@ -21,57 +21,12 @@ CODE = "488b43084889048b488b1425000003004 8ffce7501f4ffe7".replace(" ", "")
 HOT = "488b0348014308 48890cd3 48ffc975f0f4".replace(" ", "")
 #: again: jmp on; on: dec rcx; jnz again; hlt
 LOOP = "eb0048ffc975f9f4"
-#: outer: mov rbx,rdi; mov ecx,600; again: mov rax,[rbx]; mov [rbx+8],rax; add rbx,16; dec rcx; jnz again;
-#: dec rsi; jnz outer; hlt
-COUNTED = "4889fb b958020000 488b03 48894308 4883c310 48ffc9 75f0 48ffce 75e3 f4".replace(" ", "")
-#: outer: mov rsi,rdi; mov rcx,rbx; lea rdx,[rcx+600]; again: movzx r8d,[rsi]; cmp r8b,1; mov [rcx],r8b;
-#: sbb rsi,-1; add rcx,1; cmp rdx,rcx; jne again; dec rbp; jnz outer; hlt
-UNEVEN = "4889fe 4889d9 488d9158020000 440fb606 4180f801 448801 4883deff 4883c101 4839ca 75e8 48ffcd 75d6 f4"
 READ_LIMIT, MASK = bytes.fromhex("f80f0000"), bytes.fromhex("e07f0000")
 
 
 @pytest.fixture(scope="module")
 def made() -> tuple[Translations, Translation]:
     return translate(CODE, rbx=STACK0, rcx=1, rsi=2, rdi=0x8018)
-
-
-def reasons(found: Translations, block: Translation) -> list[str]:
-    """What is wrong with ``block`` in the place of the one that was made."""
-    blocks = tuple(block if block.entry == other.entry else other for other in found.blocks)
-    return [v.reason for v in verify(replace(found, blocks=blocks)) if v.rip == block.rip]
-
-
-def overlay(block: Translation, position: int, code: bytes) -> Translation:
-    """``code`` over the instructions from ``position`` on; no-operations to the next one's start."""
-    end = next(s.position for s in decode(block.host, block.entry) if s.position >= position + len(code))
-    padded = code + b"\x90" * (end - position - len(code))
-    at = position - block.entry
-    return replace(block, host=block.host[:at] + padded + block.host[at + len(padded) :])
-
-
-def steps(block: Translation, wanted: Callable[[Step], bool]) -> list[Step]:
-    found = [step for step in decode(block.host, block.entry) if wanted(step)]
-    assert found
-    return found
-
-
-def swap(block: Translation, old: bytes, new: bytes) -> Translation:
-    """The first ``old`` of the host's code becomes ``new``."""
-    assert old in block.host and len(old) == len(new)
-    return replace(block, host=block.host.replace(old, new, 1))
-
-
-def address(value: int) -> bytes:
-    return value.to_bytes(4, "little")
-
-
-def branch(block: Translation, condition: int, nth: int = 0) -> Step:
-    return steps(block, lambda s: s.effect.flow == "branch" and s.effect.condition == condition)[nth]
-
-
-def retarget(block: Translation, step: Step, target: int) -> Translation:
-    rel = (target - step.end).to_bytes(4, "little", signed=True)
-    return overlay(block, step.position, step.code[:-4] + rel)
 
 
 def test_what_the_translator_makes_passes(made: tuple[Translations, Translation]) -> None:
@@ -207,75 +162,6 @@ def test_the_list_of_slots(hot: tuple[Translations, Translation]) -> None:
     assert "grow" in reasons(found, overlay(block, count.position, count.code[:-1] + b"\x02"))[0]
 
 
-@pytest.fixture(scope="module")
-def counted() -> tuple[Translations, Translation]:
-    found, _ = translate(COUNTED, rdi=STACK0, rsi=3_000)
-    return found, next(block for block in found.blocks if block.is_hot)
-
-
-def counting(block: Translation) -> list[Step]:
-    """Where turns are counted down: before the head, and at the end of each. ``sub r14,1``."""
-    return steps(block, lambda s: s.code == bytes.fromhex("4983ee01"))
-
-
-def test_a_counted_loop_passes(counted: tuple[Translations, Translation]) -> None:
-    found, block = counted
-    way_in, turn = counting(block)
-    inside = steps(block, lambda s: way_in.end < s.position < turn.position)
-    assert sum(len(step.effect.accesses) for step in inside) == 2
-    assert not [step for step in inside if step.effect.name == "cmp"]
-    assert not list(verify(found))
-
-
-def test_a_counted_loop_that_begins_with_a_probe_passes() -> None:
-    """RSI moves by what is read, so its probe is in the loop: where that is tried again is not the head."""
-    found, _ = translate(UNEVEN.replace(" ", ""), rdi=STACK0, rbx=STACK0 + 0x2000, rbp=3_000)
-    # sub r15,1
-    assert any(block.is_hot and block.host.count(bytes.fromhex("4983ef01")) == 2 for block in found.blocks)
-    assert not list(verify(found))
-
-
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        ("49c1e904", "49c1e903"),  # shr r9,4: twice as many turns
-        ("41b9f00f0000", "41b9f80f0000"),  # mov r9d,4096-16: a larger range
-        ("4d0f42f1", "4d0f43f1"),  # cmovb: the larger number
-        ("4d3bce", "4d3bf1"),  # cmp: likewise
-        ("4883c310", "4883c318"),  # add rbx,16: a longer stride
-        ("4883c310", "4883eb10"),  # ... and backwards
-        ("4181e0ff0f0000", "4181e0ff070000"),  # and r8d,4095: half a page
-        ("4c8d43f0", "4c8d43e0"),  # lea r8,[rbx-16]: another place
-        ("4983ee01", "4983ee00"),  # sub r14,1: for ever
-        ("4983ee01", "4983c601"),  # ... and upwards
-        ("4a89441308", "4a89441310"),  # mov [rbx+r10+8],rax: out of the range
-        ("4883c310", "4983c610"),  # add rbx,16: on the counter
-        ("4883c310", "4983c210"),  # ... on the addend
-    ],
-)
-def test_a_loop_that_is_counted_wrongly(
-    old: str, new: str, counted: tuple[Translations, Translation]
-) -> None:
-    found, block = counted
-    # the counted code comes last
-    before, _, after = block.host.rpartition(bytes.fromhex(old))
-    assert reasons(found, replace(block, host=before + bytes.fromhex(new) + after))
-
-
-def test_ways_into_a_counted_loop(counted: tuple[Translations, Translation]) -> None:
-    found, block = counted
-    way_in, turn = counting(block)
-    no_turn, again = (branch(block, condition) for condition in (2, 3))
-    assert (no_turn.position, again.position) == (way_in.end, turn.end)
-    # into it without a count, without looking at it, and past the last turn
-    assert reasons(found, retarget(block, branch(block, 8, -1), again.target))
-    assert reasons(found, overlay(block, no_turn.position, b"\x90"))
-    assert reasons(found, retarget(block, no_turn, again.target))
-    last = next(s for s in decode(block.host, block.entry) if s.position == again.end)
-    assert reasons(found, retarget(block, last, again.target))
-    assert reasons(found, retarget(block, branch(block, 8, -1), turn.end))
-
-
 def test_a_write_to_the_rest_of_the_context(made: tuple[Translations, Translation]) -> None:
     found, block = made
     start, end = found.layout.context
@@ -408,63 +294,3 @@ def test_nothing_makes_the_verifier_fail(data: st.DataObject, made: tuple[Transl
     code = data.draw(st.binary(min_size=1, max_size=12))
     host = (block.host[:at] + code + block.host[at + len(code) :])[: len(block.host)]
     reasons(found, replace(block, host=host))
-
-
-#: again: cli; sti; on: pushf; popf; mov eax,ss; dec rcx; jnz again; hlt
-SENSITIVE = "fafb9c9d8cd048ffc975f4f4"
-
-
-@pytest.fixture(scope="module", params=[0, 1], ids=["inline", "patched"])
-def sensitive(request: pytest.FixtureRequest) -> list[tuple[Translations, Translation]]:
-    rig = translating_rig()
-    rig.cpu.patch_after = request.param
-    rig.load(bytes.fromhex(SENSITIVE))
-    rig.regs.rcx = 5
-    rig.go_on()
-    found = rig.cpu.translations()
-    assert found is not None and any(block.patches for block in found.blocks) == bool(request.param)
-    return [(found, block) for block in found.blocks]
-
-
-def changed(block: Translation, old: str, new: str) -> Translation | None:
-    """``old`` is changed in the block or in one of its patches; None where it is not there."""
-    before, after = bytes.fromhex(old), bytes.fromhex(new)
-    if before in block.host:
-        return replace(block, host=block.host.replace(before, after, 1))
-    patches = tuple(replace(patch, host=patch.host.replace(before, after, 1)) for patch in block.patches)
-    return replace(block, patches=patches) if patches != block.patches else None
-
-
-def test_sensitive_instructions_pass(sensitive: list[tuple[Translations, Translation]]) -> None:
-    assert not list(verify(sensitive[0][0]))
-
-
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        ("fffdffff", "fffcffff"),  # CLI would clear TF
-        ("0002000083", "0003000083"),  # STI would set it
-        ("0006000044", "0007000044"),  # POPF would change it
-    ],
-    ids=["cli", "sti", "popf"],
-)
-def test_of_the_system_flags_only_two_are_changed(
-    old: str, new: str, sensitive: list[tuple[Translations, Translation]]
-) -> None:
-    told = [
-        text
-        for found, block in sensitive
-        if (bad := changed(block, old, new)) is not None
-        for text in reasons(found, bad)
-    ]
-    assert set(told) == {"a system flag is written that the mode depends on"}
-
-
-def test_a_patch_ends_as_a_block_does(sensitive: list[tuple[Translations, Translation]]) -> None:
-    for found, block in sensitive:
-        for patch in block.patches:
-            others = tuple(other for other in block.patches if other != patch)
-            short = replace(block, patches=(*others, replace(patch, host=patch.host[:-5])))
-            assert reasons(found, short)
-            gone = replace(block, patches=others)
-            assert any("which is no way in" in reason for reason in reasons(found, gone))
