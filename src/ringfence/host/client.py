@@ -46,12 +46,30 @@ class Client:
         Gone: it does not answer.
         NoAnswer: not in time.
         """
-        self._socket.settimeout(timeout)
+        self.send(request)
+        return self.receive(timeout)
+
+    def send(self, request: Request) -> None:
+        """Ask, and fetch the answer later with `receive`.
+
+        Raises:
+            Gone: nobody is there.
+        """
         try:
+            self._socket.settimeout(ANSWER_SECONDS)
             self._socket.sendall(codec.encode(request))
+        except TimeoutError as error:
+            raise NoAnswer("the machine's process takes no requests") from error
+        except OSError as error:
+            raise Gone(f"the machine's process is gone: {error.strerror or error}") from error
+
+    def receive(self, timeout: float | None = ANSWER_SECONDS) -> Answer:
+        """The next answer; raises as `ask` does."""
+        try:
+            self._socket.settimeout(timeout)
             line = self._read_line()
         except TimeoutError as error:
-            raise NoAnswer(f"the machine's process has not answered {request.NAME!r} in time") from error
+            raise NoAnswer("the machine's process has not answered in time") from error
         except OSError as error:
             raise Gone(f"the machine's process is gone: {error.strerror or error}") from error
         return codec.decode_answer(line)

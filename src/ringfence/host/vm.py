@@ -28,7 +28,7 @@ from ringfence.api.messages import Details, Ended, Refused, Request, Usage
 from ringfence.api.spec import Spec, replace_text
 from ringfence.errors import HostError, UserError
 from ringfence.host import copy, registry
-from ringfence.host.client import Client, Gone
+from ringfence.host.client import ANSWER_SECONDS, Client, Gone
 from ringfence.host.console import RemoteConsole
 from ringfence.host.guests import DEFAULT_GUEST, fetch_guest
 from ringfence.host.pidfd import Process
@@ -155,9 +155,13 @@ class VM:
     def kill(self, signal: int = 9) -> Ended:
         """Pull the plug. A process that does not answer is killed itself."""
         try:
-            with self.connect() as client:
-                client.ask(messages.Kill(signal), KILL_SECONDS)
-            return self.wait(KILL_SECONDS)
+            with self._process() as process, self.connect() as waiter:
+                # Asked for first: one that is to be removed leaves no word for who comes after its end.
+                waiter.send(messages.Wait())
+                self.ask(messages.Kill(signal), KILL_SECONDS)
+                ended = _expect(waiter.receive(KILL_SECONDS), Ended)
+                process.wait()
+            return ended
         except Gone:
             return self.wait()
         except TimeoutError:
@@ -273,9 +277,9 @@ class VM:
         """
         return Client(self._place.socket)
 
-    def ask(self, request: Request) -> messages.Answer:
+    def ask(self, request: Request, timeout: float = ANSWER_SECONDS) -> messages.Answer:
         with self.connect() as client:
-            return client.ask(request)
+            return client.ask(request, timeout)
 
     @contextlib.contextmanager
     def opened(self, request: Request) -> Iterator[FrameSocket]:
