@@ -79,13 +79,14 @@ def write_exit(place: Place, outcome: Outcome) -> None:
 
 
 def jail_plan(place: Place, spec: Spec) -> Plan:
-    """What a machine's process keeps: its own directories, and what its machine needs."""
-    writable = [place.directory, place.runtime]
+    """What a machine's process keeps: its own directories, and what its machine needs. It may read the cache
+    of translations, not add to it: what a guest that has broken out left there would be run by others."""
+    readable = []
     if spec.machine.get("translation_cache"):
         directory = TranslationCache().directory
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        writable.append(directory)
-    return Plan.of(spec.config, writable=writable)
+        readable.append(directory)
+    return Plan.of(spec.config, readable=readable, writable=[place.directory, place.runtime])
 
 
 def main(arguments: list[str]) -> int:
