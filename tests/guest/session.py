@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import sys
 from pathlib import Path
 
@@ -56,4 +57,8 @@ class Session:
         return self.end()
 
     def kill(self) -> None:
-        self.child.close(force=True)
+        # close(force=True) gives a process a tenth of a second to go after the last signal
+        if self.child.isalive():
+            self.child.kill(signal.SIGKILL)
+            self.child.wait()
+        self.child.close()
