@@ -14,12 +14,15 @@ BANNED = {"utils", "helpers", "common", "misc", "manager"}
 
 
 def _sources() -> list[Path]:
-    """Generated files (`_gen_*`) are exempt."""
+    """Generated files (`_gen_*`, and the C that Cython puts beside a module) are exempt."""
     paths = (path for folder in ("src", "tests", "tools") for path in sorted((ROOT / folder).rglob("*")))
     return [
         path
         for path in paths
-        if path.suffix in {".py", ".pxd", ".sh"} and not path.name.startswith("_gen_") and path.is_file()
+        if path.suffix in {".py", ".pxd", ".sh", ".c", ".h"}
+        and not path.name.startswith("_gen_")
+        and not (path.suffix == ".c" and path.with_suffix(".py").exists())
+        and path.is_file()
     ]
 
 

@@ -34,6 +34,11 @@ void finish(struct stream *s, u8 how, int value);
 void fail(struct stream *s, long result);
 void take_input(struct stream *s, u32 n);
 
+/* users.c */
+struct user { u32 uid, gid; char home[256]; };
+/* "", "name", "uid", each with ":group" or ":gid"; 0 when there is no such one. */
+int find_user(const char *text, struct user *user);
+
 /* exec.c */
 void exec_start(struct stream *s, char *data, u32 n);
 void exec_input(struct stream *s, const char *data, u32 n);

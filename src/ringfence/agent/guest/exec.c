@@ -1,95 +1,11 @@
 /* Processes: started as a user asks, their streams, their end. */
 #include "agent.h"
 
-enum { ARGUMENTS_MAX = 1024, ACCOUNTS_BYTES = 65536 };
+enum { ARGUMENTS_MAX = 1024 };
 
 #define DEFAULT_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 static const char *arguments[ARGUMENTS_MAX + 1], *variables[ARGUMENTS_MAX + 3];
-
-struct user { u32 uid, gid; char home[256]; };
-
-/* -- who it runs as -- */
-
-/* Field `n` of a line of passwd(5) or group(5); its end by `end`. */
-static const char *field(const char *line, int n, const char **end)
-{
-    for (; n; n--) {
-        while (*line && *line != ':' && *line != '\n')
-            line++;
-        if (*line == ':')
-            line++;
-    }
-    for (*end = line; **end && **end != ':' && **end != '\n'; (*end)++)
-        ;
-    return line;
-}
-
-static int is_field(const char *line, int n, const char *text, const char *text_end)
-{
-    const char *end, *at = field(line, n, &end);
-    while (at < end && text < text_end && *at == *text)
-        at++, text++;
-    return at == end && text == text_end;
-}
-
-/* The line whose name, or number (field 2), is this text. */
-static const char *find_line(const char *path, const char *text, const char *end)
-{
-    static char accounts[ACCOUNTS_BYTES];
-    read_file(path, accounts, sizeof accounts);
-    for (const char *line = accounts; *line;) {
-        if (is_field(line, 0, text, end) || is_field(line, 2, text, end))
-            return line;
-        while (*line && *line != '\n')
-            line++;
-        line += *line == '\n';
-    }
-    return 0;
-}
-
-/* "", "name", "uid", each with ":group" or ":gid"; 0 when there is no such one. */
-static int find_user(const char *text, struct user *user)
-{
-    const char *colon = text, *end;
-    while (*colon && *colon != ':')
-        colon++;
-    if (colon == text)
-        text = "0", end = text + 1;
-    else
-        end = colon;
-    user->gid = 0;
-    put_text(user->home, "/");
-    const char *line = find_line("/etc/passwd", text, end);
-    long uid = number(text, end), gid;
-    if (line) {
-        const char *stop, *at = field(line, 2, &stop);
-        uid = number(at, stop);
-        at = field(line, 3, &stop);
-        gid = number(at, stop);
-        user->gid = gid < 0 ? 0 : (u32)gid;
-        at = field(line, 5, &stop);
-        if (stop > at && stop - at < (long)sizeof user->home) {
-            memcpy(user->home, at, stop - at);
-            user->home[stop - at] = 0;
-        }
-    }
-    if (uid < 0)
-        return 0;
-    user->uid = (u32)uid;
-    if (*colon != ':')
-        return 1;
-    text = colon + 1, end = text + length(text);
-    line = find_line("/etc/group", text, end);
-    if (line) {
-        const char *stop, *at = field(line, 2, &stop);
-        gid = number(at, stop);
-    } else {
-        gid = number(text, end);
-    }
-    user->gid = (u32)gid;
-    return gid >= 0;
-}
 
 /* -- the child -- */
 
