@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 
 from benchmarks.programs import SOURCES, add_init
@@ -26,10 +27,9 @@ LEFT_OUT = (
 )
 
 
-def unpack(folder: Path, init: Path) -> Path:
-    """The tree as a folder, with ``init`` in it and the sources of our programs in /usr/src."""
-    root = folder / "root"
-    for package in " ".join(PACKAGES.values()).split():
+def unpack_packages(packages: Iterable[str], root: Path) -> None:
+    """Debian packages laid over each other in ``root``, less what is left out."""
+    for package in packages:
         subprocess.run(["dpkg-deb", "--extract", fetch_package(package), root], check=True)
     for name in LEFT_OUT:
         path = root / name
@@ -37,6 +37,24 @@ def unpack(folder: Path, init: Path) -> Path:
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
+
+
+def add_tree(archive: CpioWriter, root: Path, left_out: str = "") -> None:
+    """All that is in ``root``, but for the file ``left_out``."""
+    for path in sorted(root.rglob("*")):
+        name = str(path.relative_to(root))
+        if path.is_symlink():
+            archive.symlink(name, str(path.readlink()))
+        elif path.is_dir():
+            archive.directory(name)
+        elif name != left_out:
+            archive.file(name, path.read_bytes(), path.stat().st_mode & 0o777)
+
+
+def unpack(folder: Path, init: Path) -> Path:
+    """The tree as a folder, with ``init`` in it and the sources of our programs in /usr/src."""
+    root = folder / "root"
+    unpack_packages(" ".join(PACKAGES.values()).split(), root)
     shutil.copytree(SOURCES, root / "usr/src", dirs_exist_ok=True)
     shutil.copy(init, root / "init")
     (root / "tmp").mkdir(exist_ok=True)
@@ -46,14 +64,7 @@ def unpack(folder: Path, init: Path) -> Path:
 def pack(root: Path, initrd: Path) -> Path:
     """The tree as a guest's initial RAM filesystem."""
     archive = CpioWriter()
-    for path in sorted(root.rglob("*")):
-        name = str(path.relative_to(root))
-        if path.is_symlink():
-            archive.symlink(name, str(path.readlink()))
-        elif path.is_dir():
-            archive.directory(name)
-        elif name != "init":
-            archive.file(name, path.read_bytes(), path.stat().st_mode & 0o777)
+    add_tree(archive, root, left_out="init")
     add_init(archive, root / "init")
     initrd.write_bytes(archive.finish())
     return initrd

@@ -5,12 +5,11 @@ The same files run on the host without root, by their own dynamic loader: `Tree.
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from pathlib import Path
 
+from benchmarks.userland import add_tree, unpack_packages
 from ringfence.image.cpio import CpioWriter
-from ringfence.image.debian import fetch_package
 
 #: By what needs them first. What a package only depends on for graphics and the like is left out.
 PACKAGES = {
@@ -24,13 +23,6 @@ PACKAGES = {
     "gcc": "gcc gcc-12 cpp cpp-12 libgcc-12-dev libc6-dev linux-libc-dev libisl23 libmpc3 libmpfr6 libgmp10",
     "as": "binutils binutils-x86-64-linux-gnu binutils-common libbinutils libctf0 libjansson4",
 }
-#: What nothing here touches, and guest RAM would have to hold.
-LEFT_OUT = (
-    "usr/share",
-    "usr/lib/gcc/x86_64-linux-gnu/12/lto1",
-    "usr/lib/gcc/x86_64-linux-gnu/12/plugin",
-    "usr/bin/x86_64-linux-gnu-lto-dump-12",
-)
 LIBRARIES = ("lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu")
 
 
@@ -39,26 +31,12 @@ class Tree:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        for package in " ".join(PACKAGES.values()).split():
-            subprocess.run(["dpkg-deb", "--extract", fetch_package(package), root], check=True)
-        for name in LEFT_OUT:
-            path = root / name
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
+        unpack_packages(" ".join(PACKAGES.values()).split(), root)
 
     def archive(self, folder: str, extra: Path) -> bytes:
         """All of it as a second initial RAM filesystem, with the files of ``extra`` in ``folder``."""
         archive = CpioWriter()
-        for path in sorted(self._root.rglob("*")):
-            name = str(path.relative_to(self._root))
-            if path.is_symlink():
-                archive.symlink(name, str(path.readlink()))
-            elif path.is_dir():
-                archive.directory(name)
-            else:
-                archive.file(name, path.read_bytes(), path.stat().st_mode & 0o777)
+        add_tree(archive, self._root)
         for path in sorted(extra.iterdir()):
             archive.file(f"{folder}/{path.name}", path.read_bytes())
         return archive.finish()
