@@ -24,6 +24,8 @@ EXIT_LIMIT = 300
 #: what lies below: tables, handlers, stacks, page tables
 SYSTEM_BYTES = 0x50000
 STEPS = 64
+#: one in so many random instructions goes on to the next, at least
+COMPARED_PART = 8
 QUIET = settings(
     deadline=None, derandomize=True, database=None, max_examples=400, suppress_health_check=list(HealthCheck)
 )
@@ -99,12 +101,12 @@ def test_random_code_ends_often(mode: str) -> None:
 FLOW = {iced_x86.FlowControl.NEXT}
 
 
-def measure(mode: str, code: bytes) -> None:
-    """One instruction; if it simply went on to the next, that one is where iced-x86 says."""
+def measure(mode: str, code: bytes) -> bool:
+    """One instruction; if it simply went on to the next, that one is where iced-x86 says. True if it did."""
     decoder = iced_x86.Decoder(MODES[mode], code, ip=CODE)
     decoded = decoder.decode()
     if decoded.flow_control not in FLOW or decoded.is_string_instruction or decoded.is_stack_instruction:
-        return
+        return False
     rig = fresh(mode)
     rig.memory.write(CODE, code.ljust(16, b"\x90"))
     rig.regs.rip, rig.regs.rsp = CODE, 0x7000 if mode in ("real", "v86") else STACK0
@@ -114,16 +116,31 @@ def measure(mode: str, code: bytes) -> None:
         if reason not in (Reason.IO, Reason.MMIO):
             break
         answer(rig, reason)
-    if reason == Reason.DEBUG and CODE <= rig.regs.rip <= CODE + 16:
+    went_on = reason == Reason.DEBUG and CODE <= rig.regs.rip <= CODE + 16
+    if went_on:
         assert rig.regs.rip == CODE + decoded.len, f"{decoded}: {code.hex(' ')}"
+    return went_on
+
+
+def measure_often(mode: str, how_often: settings) -> None:
+    compared = 0
+
+    @how_often
+    @given(code=instructions)
+    def each(code: bytes) -> None:
+        nonlocal compared
+        compared += measure(mode, code + b"\x90" * 15)
+
+    each()
+    assert compared > how_often.max_examples // COMPARED_PART
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_lengths(mode: str) -> None:
-    QUIET(given(code=instructions)(lambda code: measure(mode, code + b"\x90" * 15)))()
+    measure_often(mode, QUIET)
 
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("mode", MODES)
 def test_lengths_often(mode: str) -> None:
-    THOROUGH(given(code=instructions)(lambda code: measure(mode, code + b"\x90" * 15)))()
+    measure_often(mode, THOROUGH)
