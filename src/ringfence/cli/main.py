@@ -72,10 +72,14 @@ def ringfence() -> None:
     """A virtual machine monitor that needs no /dev/kvm and no root."""
 
 
-def run(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; its exit status. Errors are told on stderr, one line each."""
+def run(arguments: Sequence[str] | None = None, owns_process: bool = False) -> int:
+    """Run the command line; its exit status. Errors are told on stderr, one line each.
+
+    Args:
+        owns_process: nothing else happens in this process, which may give up rights for ever.
+    """
     try:
-        status = ringfence.main(arguments, prog_name=_program(), standalone_mode=False)
+        status = ringfence.main(arguments, prog_name=_program(), standalone_mode=False, obj=owns_process)
         if sys.stdout is not None:
             sys.stdout.flush()
     except click.exceptions.Exit as error:
@@ -112,7 +116,7 @@ def _tell(message: str, status: int) -> int:
 
 def main() -> NoReturn:
     """The entry point. Where a signal ended the run, the process dies of that signal."""
-    status = run()
+    status = run(owns_process=True)
     if status in (128 + signal.SIGINT, 128 + signal.SIGTERM, 128 + signal.SIGHUP):
         number = signal.Signals(status - 128)
         signal.signal(number, signal.SIG_DFL)

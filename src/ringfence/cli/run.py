@@ -6,8 +6,8 @@ import json
 import logging
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -114,7 +114,9 @@ def _number(ctx: click.Context, parameter: click.Parameter, value: str | None) -
 @click.option(
     "--mirror", metavar="URL", help="Debian mirror for 'debian'; else $RINGFENCE_DEBIAN_MIRROR, else apt's."
 )
+@click.pass_obj
 def command(
+    owns_process: bool,
     guest: str | None,
     mirror: str | None,
     detach: bool,
@@ -154,15 +156,17 @@ def command(
     check_report(report)
     wishes.check_first(options["engine"])
 
-    from ringfence.cli.registered import registered
+    from ringfence.cli.registered import Jail, registered
     from ringfence.log import configure
     from ringfence.vmm.machine import Machine
 
     configure(logging.INFO if verbose else logging.WARNING)
     with ExitStack() as stack:
-        register = stack.enter_context(registered(is_removed or not name, about, options))
+        entry = stack.enter_context(registered(is_removed or not name, about, options))
+        outputs = [*wishes.outputs, *([report] if report not in (None, "json") else [])]
+        jail = Jail(entry, map(Path, outputs)) if owns_process else None
         vm = stack.enter_context(Machine(options.pop("kernel"), **options))
-        outcome = _attend(vm, register)
+        outcome = _attend(vm, entry, jail)
         wishes.grant(vm)
     if outcome.kind not in QUIET:
         print(f"ringfence: {outcome}", *outcome.detail.splitlines(), sep="\n", file=sys.stderr)
@@ -201,7 +205,7 @@ def _use_guest(guest: str, mirror: str | None, options: dict[str, Any]) -> None:
         options[name] = options[name] or value
 
 
-def _attend(vm: Any, register: Callable[[Any], AbstractContextManager[object]]) -> Outcome:
+def _attend(vm: Any, entry: Any, jail: Any) -> Outcome:
     """Start the machine and carry bytes between it and the terminal until it ends."""
     from ringfence.vmm.terminal import Terminal
 
@@ -209,7 +213,9 @@ def _attend(vm: Any, register: Callable[[Any], AbstractContextManager[object]]) 
     vm.console.tee = terminal.write
     if terminal.is_interactive:
         print("ringfence: Ctrl-] leaves", file=sys.stderr)
-    with register(vm), terminal, _signals_stop(vm, terminal):
+    with entry.open(vm) as managed, terminal, _signals_stop(vm, terminal):
+        if jail is not None:
+            jail.shut(vm, managed)
         vm.start()
         outcome: Outcome = vm.wait()
     return outcome

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TextIO
 
 from ringfence.api.translations import Translations
 from ringfence.errors import HostError
@@ -19,20 +20,30 @@ def map_path(pid: int) -> Path:
     return Path(f"/tmp/perf-{pid}.map")
 
 
-def write_perf_map(processors: Iterable[Translations], symbols: SystemMap | None, path: Path) -> None:
-    """Write it anew; what is at ``path`` is never followed, for /tmp is everybody's.
+def open_perf_map(path: Path) -> TextIO:
+    """A new file; what is at ``path`` is never followed, for /tmp is everybody's.
 
     Raises:
         HostError: the host doesn't let us.
     """
     try:
         path.unlink(missing_ok=True)
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-        with open(fd, "w") as file:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise HostError(f"{path}: {error.strerror}") from error
+    return open(fd, "w")
+
+
+def write_perf_map(processors: Iterable[Translations], symbols: SystemMap | None, file: TextIO) -> None:
+    """Raises:
+    HostError: the host doesn't let us.
+    """
+    try:
+        with file:
             for found in processors:
                 file.writelines(_lines(found, symbols))
     except OSError as error:
-        raise HostError(f"{path}: {error.strerror}") from error
+        raise HostError(f"the map for perf: {error.strerror}") from error
 
 
 def _lines(found: Translations, symbols: SystemMap | None) -> Iterator[str]:

@@ -78,7 +78,7 @@ def write_exit(place: Place, outcome: Outcome) -> None:
     replace_text(place.exit, json.dumps(asdict(describe(outcome)), indent=1))
 
 
-def jail_plan(place: Place, spec: Spec) -> Plan:
+def jail_plan(place: Place | None, spec: Spec) -> Plan:
     """What a machine's process keeps: its own directories, and what its machine needs. It may read the cache
     of translations, not add to it: what a guest that has broken out left there would be run by others."""
     readable = []
@@ -86,7 +86,8 @@ def jail_plan(place: Place, spec: Spec) -> Plan:
         directory = TranslationCache().directory
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         readable.append(directory)
-    return Plan.of(spec.config, readable=readable, writable=[place.directory, place.runtime])
+    writable = [] if place is None else [place.directory, place.runtime]
+    return Plan.of(spec.config, readable=readable, writable=writable)
 
 
 def main(arguments: list[str]) -> int:

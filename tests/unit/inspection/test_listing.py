@@ -12,7 +12,7 @@ from translated_code import translate
 
 from ringfence.errors import HostError, UserError
 from ringfence.inspection.listing import GUEST_COLUMN, list_block
-from ringfence.inspection.perf_map import write_perf_map
+from ringfence.inspection.perf_map import open_perf_map, write_perf_map
 from ringfence.inspection.symbols import Names, SystemMap
 
 SYSTEM_MAP = "0000000000008000 T start\n0000000000008003 t inner\n0000000000009000 D data\n"
@@ -74,7 +74,7 @@ def test_a_perf_map(symbols: SystemMap, tmp_path: Path) -> None:
     path = tmp_path / "map"
     target = tmp_path / "target"
     path.symlink_to(target)
-    write_perf_map([found], symbols, path)
+    write_perf_map([found], symbols, open_perf_map(path))
     assert not target.exists() and path.stat().st_mode & 0o777 == 0o600
     rows = {
         name: (int(at, 16), int(size, 16)) for at, size, name in map(str.split, path.read_text().splitlines())
@@ -82,8 +82,8 @@ def test_a_perf_map(symbols: SystemMap, tmp_path: Path) -> None:
     assert rows["guest:start"] == (found.layout.code[0] + block.entry, len(block.host))
     assert any(name.startswith("ringfence:callout_") for name in rows)
     assert all(at + size <= following for (at, size), (following, _) in pairwise(sorted(rows.values())))
-    write_perf_map([found], None, path)
+    write_perf_map([found], None, open_perf_map(path))
     assert f"guest:{CODE:x}" in path.read_text()
     os.mkdir(tmp_path / "folder")
     with pytest.raises(HostError):
-        write_perf_map([found], None, tmp_path / "folder")
+        open_perf_map(tmp_path / "folder")

@@ -1,11 +1,9 @@
-"""What a VMM process may use at most, and which descriptors it has from who started it."""
+"""What a VMM process may use at most."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 import resource
-from collections.abc import Iterable
 
 from ringfence.units import GIB
 
@@ -34,18 +32,3 @@ def set_limits() -> dict[str, int]:
             resource.setrlimit(limit, (value, value))
         held[name] = resource.getrlimit(limit)[0]
     return held
-
-
-def close_inherited(keep: Iterable[int] = ()) -> int:
-    """Close every descriptor but the standard streams and ``keep``; how many were open.
-
-    To be called before anything of this process has opened one.
-    """
-    kept = {0, 1, 2, *keep}
-    closed = 0
-    for number in [int(name) for name in os.listdir("/proc/self/fd")]:
-        if number not in kept:
-            with contextlib.suppress(OSError):
-                os.close(number)
-                closed += 1
-    return max(0, closed)
