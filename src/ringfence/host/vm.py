@@ -16,6 +16,7 @@ import json
 import os
 import signal as signals
 import subprocess
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -53,6 +54,7 @@ class VM:
     def __init__(self, name: str) -> None:
         self._place = registry.find(name).place
         self._console: RemoteConsole | None = None
+        self._lock = threading.Lock()
 
     @classmethod
     def create(
@@ -130,9 +132,10 @@ class VM:
     @property
     def console(self) -> RemoteConsole:
         """The serial console: ``expect``, ``send``, ``read``, ``log``. The first use connects."""
-        if self._console is None:
-            self._console = RemoteConsole(self.connect())
-        return self._console
+        with self._lock:
+            if self._console is None:
+                self._console = RemoteConsole(self.connect())
+            return self._console
 
     # -- life --
 
