@@ -3,9 +3,9 @@
     >>> async with await aio.VM.create(memory="1G") as vm:
     ...     await vm.exec(["uname", "-r"])
 
-Each call has a thread of its own while it lasts: what takes time is the guest's or another process's. It is no
-thread of the event loop's executor: those are few, and a program can't end before they do, so that one `wait`
-would hold up other calls, and the exit.
+Each call has a thread of its own while it lasts: what takes time is the guest's or another process's. None is
+of the event loop's executor: those are few, and a program can't end before they do, so that one `wait` would
+hold up other calls, and the exit.
 
 A call that is cancelled is no longer waited for; what it asked for happens all the same.
 """
