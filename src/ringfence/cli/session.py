@@ -25,7 +25,12 @@ FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signa
 
 
 def window_size() -> tuple[int, int]:
-    """Rows and columns of the user's terminal."""
+    """Rows and columns of the user's terminal. Shells export LINES and COLUMNS, which don't follow it."""
+    for fd in (0, 1, 2):
+        with contextlib.suppress(OSError):
+            found = os.get_terminal_size(fd)
+            if found.lines and found.columns:
+                return found.lines, found.columns
     found = shutil.get_terminal_size()
     return found.lines, found.columns
 
