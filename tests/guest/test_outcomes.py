@@ -77,6 +77,12 @@ def test_serial_output_and_the_debug_exits_value(assemble: Assemble) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0x2B, b"hi\n", b"")
 
 
+def test_a_value_that_looks_like_a_signal_is_a_value(assemble: Assemble) -> None:
+    value = (128 + signal.SIGTERM) >> 1
+    done = run(assemble(f"mov ${value}, %al\n out %al, $0xf4\n hlt"), "--debug-exit", "0xf4")
+    assert done.returncode == 128 + signal.SIGTERM
+
+
 def test_power_off(assemble: Assemble) -> None:
     control = ports.ACPI_PM1_CONTROL.base
     code = f"mov ${control}, %dx\n mov ${SLEEP_ENABLE_S5}, %ax\n out %ax, %dx\n sti\n 1: hlt\n jmp 1b"

@@ -45,6 +45,18 @@ VERBS = {
 }
 
 
+#: A signal of these that ended what the command did is what the process dies of, as its parent expects.
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Killed(Exception):
+    """The signal ``number`` ended it; all is in order."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
 class Verbs(click.Group):
     """A group whose commands are imported when they are called."""
 
@@ -76,7 +88,20 @@ def run(arguments: Sequence[str] | None = None, owns_process: bool = False) -> i
     """Run the command line; its exit status. Errors are told on stderr, one line each.
 
     Args:
-        owns_process: nothing else happens in this process, which may give up rights for ever.
+        owns_process: nothing else happens in this process, which may give up rights for ever, and dies of the
+            signal that ends it.
+    """
+    try:
+        return _run(arguments, owns_process)
+    except Killed as killed:
+        if owns_process and killed.number in SIGNALS:
+            _die_of(killed.number)
+        return 128 + killed.number
+
+
+def _run(arguments: Sequence[str] | None, owns_process: bool) -> int:
+    """Raises:
+    Killed: by a signal.
     """
     try:
         status = ringfence.main(arguments, prog_name=_program(), standalone_mode=False, obj=owns_process)
@@ -89,14 +114,16 @@ def run(arguments: Sequence[str] | None = None, owns_process: bool = False) -> i
         return USER_ERROR_STATUS
     except click.ClickException as error:
         return _tell(error.format_message(), USER_ERROR_STATUS)
-    except (click.Abort, KeyboardInterrupt):
-        return 128 + signal.SIGINT
+    except (click.Abort, KeyboardInterrupt) as error:
+        raise Killed(signal.SIGINT) from error
     except BrokenPipeError:
         # The reader of our output went away; Python must not say so again when it closes the stream.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 128 + signal.SIGPIPE
     except RingfenceError as error:
         return _tell(str(error), error.exit_status)
+    except Killed:
+        raise
     except Exception:
         traceback.print_exc()
         return _tell("this is a bug in ringfence; please report the lines above", BUG_STATUS)
@@ -108,6 +135,13 @@ def _program() -> str:
     return "rf" if os.path.basename(sys.argv[0]) == "rf" else "ringfence"
 
 
+def _die_of(number: int) -> None:
+    if sys.stdout is not None:
+        sys.stdout.flush()
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+
+
 def _tell(message: str, status: int) -> int:
     line = " ".join(message.split())
     print(f"ringfence: {line}", file=sys.stderr)
@@ -115,10 +149,5 @@ def _tell(message: str, status: int) -> int:
 
 
 def main() -> NoReturn:
-    """The entry point. Where a signal ended the run, the process dies of that signal."""
-    status = run(owns_process=True)
-    if status in (128 + signal.SIGINT, 128 + signal.SIGTERM, 128 + signal.SIGHUP):
-        number = signal.Signals(status - 128)
-        signal.signal(number, signal.SIG_DFL)
-        os.kill(os.getpid(), number)
-    sys.exit(status)
+    """The entry point."""
+    sys.exit(run(owns_process=True))

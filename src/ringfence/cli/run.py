@@ -14,13 +14,13 @@ from typing import Any
 
 import click
 
+from ringfence.cli.main import SIGNALS, Killed
 from ringfence.cli.translated import Wishes
 from ringfence.errors import UserError
 from ringfence.vmm.outcome import Kind, Outcome, status_lines
 
 #: Endings that go without saying.
 QUIET = {Kind.POWER_OFF, Kind.LEFT, Kind.DEBUG_EXIT}
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 EPILOG = "\b\nExit status:\n" + "\n".join(status_lines())
 
@@ -172,6 +172,8 @@ def command(
         print(f"ringfence: {outcome}", *outcome.detail.splitlines(), sep="\n", file=sys.stderr)
     if report is not None:
         write_report(vm.report(), report)
+    if outcome.kind is Kind.KILLED:
+        raise Killed(outcome.value)
     return outcome.exit_status
 
 
