@@ -9,6 +9,8 @@ import click
 from ringfence.cli.machines import MachineName
 
 SSH_PORT = 22
+#: A port on the loopback is this user's machine, another one tomorrow: ssh must not remember its key.
+LOOPBACK_OPTIONS = ("-o", "NoHostAuthenticationForLocalhost=yes")
 
 
 @click.command("ssh", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
@@ -24,7 +26,8 @@ def command(target: str, arguments: tuple[str, ...]) -> None:
     if not found:
         raise UserError(f"{name} has no way to its port 22: create it with -p 2222:22, or use 'exec'")
     host = found[0].host if found[0].host not in ("0.0.0.0", "") else "127.0.0.1"
-    line = ["ssh", "-p", str(found[0].host_port), f"{user}@{host}" if user else host, *arguments]
+    options = ["-p", str(found[0].host_port), *LOOPBACK_OPTIONS]
+    line = ["ssh", *options, f"{user}@{host}" if user else host, *arguments]
     try:
         os.execvp("ssh", line)
     except OSError as error:
