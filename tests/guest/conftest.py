@@ -11,8 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from account import Account, User
 from session import Session
 
+from ringfence import VM
 from ringfence.image.cpio import CpioWriter
 from ringfence.image.debian import Guest, fetch_debian, fetch_package
 
@@ -23,6 +25,27 @@ PROGRAMS = Path(__file__).parent / "programs"
 @pytest.fixture(scope="session")
 def debian() -> Guest:
     return fetch_debian()
+
+
+@pytest.fixture(scope="session")
+def account(debian: Guest) -> Iterator[Account]:
+    account = Account(debian)
+    yield account
+    account.close()
+
+
+@pytest.fixture
+def user(account: Account, monkeypatch: pytest.MonkeyPatch) -> Iterator[User]:
+    """A user without rights and with no machines; none is left at the end.
+
+    The test's own process looks for machines where that user does.
+    """
+    user = account.new_user()
+    for variable in ("XDG_RUNTIME_DIR", "XDG_STATE_HOME"):
+        monkeypatch.setenv(variable, user.environment[variable])
+    yield user
+    for vm in VM.list():
+        vm.remove(force=True)
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pexpect
+from account import User
 
 #: busybox's shell asks the terminal where its cursor is
 PROMPT = r"# \x1b\[6n"
@@ -16,9 +17,16 @@ COMMAND_SECONDS = 120
 
 
 class Session:
-    """One `ringfence run` on a pseudo-terminal, with a shell at its other end."""
+    """One `ringfence run` on a pseudo-terminal, with a shell at its other end.
 
-    def __init__(self, *arguments: str | Path) -> None:
+    Args:
+        user: whose it is; else that of the tests.
+    """
+
+    def __init__(self, *arguments: str | Path, user: User | None = None) -> None:
+        if user is not None:
+            self.child = user.spawn("run", *arguments)
+            return
         command = [sys.executable, "-m", "ringfence", "run", *map(str, arguments)]
         self.child = pexpect.spawn(command[0], command[1:], timeout=COMMAND_SECONDS, encoding="utf-8")
         self.child.delaybeforesend = None

@@ -11,9 +11,9 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 
 import pytest
+from account import Account, User
 from session import Session
 
 SIZE_MIB = 16
@@ -50,9 +50,10 @@ def published() -> int:
 
 
 @pytest.fixture(scope="module")
-def guest(web: tuple[int, str], published: int) -> Iterator[Session]:
+def guest(web: tuple[int, str], published: int, account: Account) -> Iterator[Session]:
     """A machine that may reach this host's loopback, by the gateway, and nothing else."""
-    session = Session("debian", "--network", "user", "--allow", "127.0.0.1", "-p", f"{published}:80")
+    options = ("--network", "user", "--allow", "127.0.0.1", "-p", f"{published}:80")
+    session = Session("debian", *options, user=account.new_user())
     try:
         session.boot()
         session.run(HAS_ADDRESS)
@@ -73,9 +74,9 @@ def test_out(guest: Session, web: tuple[int, str]) -> None:
     assert digest in guest.run(f"wget -q -O - http://gateway:{port}/data | md5sum")
 
 
-def test_a_reboot_keeps_the_network(web: tuple[int, str]) -> None:
+def test_a_reboot_keeps_the_network(web: tuple[int, str], user: User) -> None:
     port, digest = web
-    session = Session("debian", "--network", "user", "--allow", "127.0.0.1")
+    session = Session("debian", "--network", "user", "--allow", "127.0.0.1", user=user)
     try:
         session.boot()
         session.child.sendline("reboot")
@@ -112,11 +113,11 @@ def test_what_is_not_allowed_is_refused_at_once(guest: Session) -> None:
     assert time.monotonic() - begin < 20
 
 
-def test_machines_on_a_switch_know_one_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    (tmp_path / "run").mkdir()
-    sessions = [Session("debian", "--network", "lab", "--name", name) for name in ("alpha", "beta", "gamma")]
+def test_machines_on_a_switch_know_one_another(user: User) -> None:
+    sessions = [
+        Session("debian", "--network", "lab", "--name", name, user=user)
+        for name in ("alpha", "beta", "gamma")
+    ]
     try:
         alpha, beta, gamma = (session.boot() for session in sessions)
         for session in sessions:
@@ -128,7 +129,7 @@ def test_machines_on_a_switch_know_one_another(tmp_path: Path, monkeypatch: pyte
         assert digest in alpha.run("wget -q -O - http://beta/data | md5sum")
         assert digest in gamma.run("wget -q -O - http://beta.internal/data | md5sum")
         assert "1 packets received" in gamma.run("ping -c 1 -W 10 alpha")
-        folder = tmp_path / "run" / "ringfence" / ".switches"
+        folder = user.folder / "run" / "ringfence" / ".switches"
         assert (folder / "lab.sock").exists()
         assert [session.power_off() for session in sessions] == [0, 0, 0]
         end = time.monotonic() + 20

@@ -8,28 +8,36 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from account import Account, User
 from session import Session
 
 from ringfence.image.debian import Guest
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("shared")
+def owner(account: Account) -> User:
+    return account.new_user()
+
+
+@pytest.fixture(scope="module")
+def shared(owner: User) -> Path:
+    folder = owner.new_folder("shared")
     (folder / "rw").mkdir()
     (folder / "ro/deep").mkdir(parents=True)
     (folder / "rw/hello").write_text("from the host\n")
     (folder / "ro/deep/data").write_bytes(os.urandom(3 << 20))
     (folder / "secret").write_text("secret\n")
     (folder / "rw/out").symlink_to(folder / "secret")
-    return folder
+    return owner.account.give(folder)
 
 
-def boot(guest: Guest, folder: Path, options: str) -> Iterator[Session]:
+def boot(guest: Guest, owner: User, folder: Path, options: str) -> Iterator[Session]:
+    kernel, initrd = (owner.new_file(path.name, path.read_bytes()) for path in guest)
     volumes = (f"{folder}/rw:/mnt/rw:rw{options}", f"{folder}/ro:/mnt/ro:ro{options}")
     session = Session(
-        *("--kernel", guest.kernel, "--initrd", guest.initrd, "--append", "console=ttyS0 quiet"),
+        *("--kernel", kernel, "--initrd", initrd, "--append", "console=ttyS0 quiet"),
         *(word for volume in volumes for word in ("-v", volume)),
+        user=owner,
     )
     try:
         yield session.boot()
@@ -38,13 +46,13 @@ def boot(guest: Guest, folder: Path, options: str) -> Iterator[Session]:
 
 
 @pytest.fixture(scope="module")
-def virtiofs(debian: Guest, shared: Path) -> Iterator[Session]:
-    yield from boot(debian, shared, "")
+def virtiofs(debian: Guest, owner: User, shared: Path) -> Iterator[Session]:
+    yield from boot(debian, owner, shared, "")
 
 
 @pytest.fixture(scope="module")
-def ninep(debian_i386: Guest, shared: Path) -> Iterator[Session]:
-    yield from boot(debian_i386, shared, ",9p")
+def ninep(debian_i386: Guest, owner: User, shared: Path) -> Iterator[Session]:
+    yield from boot(debian_i386, owner, shared, ",9p")
 
 
 @pytest.fixture(params=["virtiofs", "ninep"])

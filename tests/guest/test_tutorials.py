@@ -2,40 +2,31 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from account import User
 
 from ringfence import VM
-from ringfence.image.debian import Guest
 
 TUTORIALS = Path(__file__).parents[2] / "docs" / "tutorials"
 PAGES = ("own-vm.md", "docker-users.md")
 BLOCK = re.compile(r"^```(console|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-COMMAND_SECONDS = 300
 
 
 @pytest.fixture
-def user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, debian: Guest) -> Iterator[Path]:
-    """A home directory with nothing in it, and our two names on the PATH."""
+def at_home(user: User) -> User:
+    """With our two names on the PATH."""
+    programs = user.new_folder("bin")
     for name in ("ringfence", "rf"):
-        program = tmp_path / "bin" / name
-        program.parent.mkdir(exist_ok=True)
-        program.write_text(f'#!/bin/sh\nexec {sys.executable} -m ringfence "$@"\n')
+        program = programs / name
+        program.write_text(f'#!/bin/sh\nexec {user.account.python} -m ringfence "$@"\n')
         program.chmod(0o755)
-    (tmp_path / "run").mkdir(mode=0o700)
-    (tmp_path / "work").mkdir()
-    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    yield tmp_path / "work"
-    for vm in VM.list():
-        vm.remove(force=True)
+    user.account.give(programs)
+    user.environment["PATH"] = f"{programs}:{user.environment['PATH']}"
+    return user
 
 
 def commands(block: str) -> Iterator[tuple[str, str]]:
@@ -52,16 +43,14 @@ def matches(shown: str, output: str) -> bool:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_a_tutorial_does_what_it_says(user: Path, page: str) -> None:
+def test_a_tutorial_does_what_it_says(at_home: User, page: str) -> None:
     blocks = BLOCK.findall((TUTORIALS / page).read_text())
     assert blocks
     for kind, block in blocks:
-        steps = commands(block) if kind == "console" else [(f"{sys.executable} - <<'END'\n{block}END", "...")]
+        python = f"{at_home.account.python} - <<'END'\n{block}END"
+        steps = commands(block) if kind == "console" else [(python, "...")]
         for command, shown in steps:
-            done = subprocess.run(
-                ["bash", "-c", command], cwd=user, text=True, timeout=COMMAND_SECONDS,
-                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-            )  # fmt: skip
+            done = at_home.run([*at_home.account.prefix, "bash", "-c", f"exec 2>&1\n{command}"])
             assert matches(shown, done.stdout), f"$ {command}\n{done.stdout}\nbut the page shows:\n{shown}"
             assert kind == "console" or done.returncode == 0, done.stdout
     assert [vm.name for vm in VM.list()] == []
