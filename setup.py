@@ -16,7 +16,7 @@ from setuptools.command.build_ext import build_ext
 ROOT = Path(__file__).resolve().parent
 CORE = ROOT / "src" / "ringfence" / "core"
 sys.path.insert(0, str(ROOT / "src"))
-from ringfence.agent import PROGRAM  # noqa: E402
+from ringfence.agent import PROGRAMS  # noqa: E402
 from ringfence.agent.build import build  # noqa: E402
 from ringfence.core.fingerprint import FILE, fingerprint  # noqa: E402
 
@@ -51,7 +51,8 @@ class BuildCore(build_ext):
 
     def run(self) -> None:
         super().run()
-        build(PROGRAM if self.inplace else Path(self.build_lib) / PROGRAM.relative_to(ROOT / "src"))
+        for arch, program in PROGRAMS.items():
+            build(arch, program if self.inplace else Path(self.build_lib) / program.relative_to(ROOT / "src"))
         file = FILE if self.inplace else Path(self.build_lib) / FILE.relative_to(ROOT / "src")
         file.write_text(f'"""Written by setup.py."""\n\nBUILT_FROM = "{fingerprint()}"\n')
 

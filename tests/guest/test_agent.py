@@ -26,8 +26,10 @@ from ringfence.vmm.agent import Agent
 SECONDS = 60
 
 
-@pytest.fixture(scope="module")
-def machine(debian: Guest) -> Iterator[Machine]:
+@pytest.fixture(scope="module", params=["debian", pytest.param("debian_i386", marks=pytest.mark.nightly)])
+def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
+    """Of each architecture."""
+    debian: Guest = request.getfixturevalue(request.param)
     with Machine(debian.kernel, initrd=debian.initrd, append="console=ttyS0 quiet", agent=True) as vm:
         vm.start()
         vm.agent.wait_ready(SECONDS)

@@ -58,9 +58,9 @@ def fetch_debian(
     archive = _archive(mirror, suite, arch, progress, cache)
     kernel = archive.package(_newest_kernel(archive.package(KERNELS[arch])))
     busybox = archive.package(USER_SPACE)
-    agent = guest_program() if arch == "amd64" else None
+    agent = guest_program(arch)
     scripts = (initramfs.INIT, initramfs.DHCP_SCRIPT, initramfs.PROFILE)
-    programs = [kernel.sha256, busybox.sha256, hashlib.sha256(agent or b"").hexdigest()]
+    programs = [kernel.sha256, busybox.sha256, hashlib.sha256(agent).hexdigest()]
     ingredients = [*programs, *scripts, *initramfs.MODULES]
     recipe = hashlib.sha256("\n".join(ingredients).encode()).hexdigest()[:16]
     note_name = f"guests/debian-{archive.suite}-{arch}-{recipe}"
@@ -134,7 +134,7 @@ def _cached_guest(cache: Cache, note_name: str) -> Guest | None:
     return Guest(kernel, initrd) if kernel and initrd else None
 
 
-def _build(cache: Cache, note_name: str, kernel_deb: Path, busybox_deb: Path, agent: bytes | None) -> None:
+def _build(cache: Cache, note_name: str, kernel_deb: Path, busybox_deb: Path, agent: bytes) -> None:
     """Take the packages apart and keep the guest's two files, and then the note that names them."""
     release, vmlinuz, modules = _kernel_files(kernel_deb)
     found = deb.members(busybox_deb, lambda name: name.endswith("bin/busybox"))

@@ -91,12 +91,10 @@ PS1='ringfence:\\w# '
 """
 
 
-def build(
-    busybox: bytes, kernel_release: str, kernel_modules: Mapping[str, bytes], agent: bytes | None = None
-) -> bytes:
+def build(busybox: bytes, kernel_release: str, kernel_modules: Mapping[str, bytes], agent: bytes) -> bytes:
     """The archive.
 
-    ``agent`` is ringfence-agent, for a guest that it can run in. ``kernel_modules`` maps paths below
+    ``agent`` is ringfence-agent for the guest's processor. ``kernel_modules`` maps paths below
     ``lib/modules/<release>`` to modules, complete with all that they depend on.
 
     Raises:
@@ -115,8 +113,7 @@ def build(
     cpio.file("etc/passwd", b"root::0:0:root:/root:/bin/sh\n")
     cpio.file("etc/group", b"root:x:0:\n")
     cpio.file("bin/busybox", busybox, 0o755)
-    if agent is not None:
-        cpio.file("bin/ringfence-agent", agent, 0o755)
+    cpio.file("bin/ringfence-agent", agent, 0o755)
     for applet in applets(busybox):
         if applet != "busybox":
             cpio.symlink(f"bin/{applet}", "busybox")

@@ -5,21 +5,25 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ringfence.agent import PROGRAM, guest_program, wire
+from ringfence.agent import PROGRAMS, guest_program, wire
 from ringfence.agent.build import SOURCES, build
 
 
-def test_the_program_is_that_of_the_sources(tmp_path: Path) -> None:
-    build(tmp_path / "agent")
-    assert (tmp_path / "agent").read_bytes() == guest_program(), f"{PROGRAM} is stale: run setup.py build_ext"
+@pytest.mark.parametrize("arch", PROGRAMS)
+def test_the_program_is_that_of_the_sources(arch: str, tmp_path: Path) -> None:
+    build(arch, tmp_path / "agent")
+    program = (tmp_path / "agent").read_bytes()
+    assert program == guest_program(arch), f"{PROGRAMS[arch]} is stale: run setup.py build_ext"
 
 
-def test_the_program_needs_no_library() -> None:
-    program = guest_program()
-    assert program.startswith(b"\x7fELF") and b"ld-linux" not in program
+@pytest.mark.parametrize(("arch", "elf_class"), [("amd64", 2), ("i386", 1)])
+def test_the_program_needs_no_library(arch: str, elf_class: int) -> None:
+    program = guest_program(arch)
+    assert program.startswith(b"\x7fELF" + bytes([elf_class])) and b"ld-linux" not in program
     assert len(program) < 32 << 10
 
 

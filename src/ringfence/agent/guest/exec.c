@@ -59,8 +59,9 @@ static long execute(void)
 
 struct child { struct user user; const char *folder; int standard[3]; int is_tty; };
 
-static void become(const struct child *child)
+static void become(const void *given)
 {
+    const struct child *child = given;
     const struct user *user = &child->user;
     u64 none = 0;
     call0(setsid);
@@ -87,15 +88,7 @@ static void become(const struct child *child)
 static long spawn(const struct child *child)
 {
     static u8 stack[16384] __attribute__((aligned(16)));
-    register long top __asm__("rsi") = (long)(stack + sizeof stack);
-    register const struct child *argument __asm__("r12") = child;
-    long result;
-    __asm__ volatile("syscall\n\ttest %%rax, %%rax\n\tjnz 1f\n\tmov %%r12, %%rdi\n\tcall *%4\n"
-                     "\tud2\n1:"
-                     : "=a"(result), "+r"(top)
-                     : "a"(SYS_clone), "D"(CLONE_VM | CLONE_VFORK | SIGCHLD), "r"(become), "r"(argument)
-                     : "rcx", "rdx", "r8", "r9", "r10", "r11", "memory");
-    return result;
+    return clone(CLONE_VM | CLONE_VFORK | SIGCHLD, stack + sizeof stack, become, child);
 }
 
 /* -- its start -- */

@@ -120,15 +120,14 @@ void file_write(struct stream *s, const char *data, u32 n)
 void file_write_end(struct stream *s)
 {
     char path[sizeof s->path + 16];
-    struct timespec times[2];
     long result = s->size == s->left ? 0 : -EPROTO;
     new_path(s, path);
-    times[0].seconds = times[1].seconds = s->modified_ns / 1000000000;
-    times[0].nanoseconds = times[1].nanoseconds = s->modified_ns % 1000000000;
     if (result >= 0)
         result = call2(fchmod, s->fd[IN], s->mode & 07777);
-    if (result >= 0 && s->modified_ns >= 0)
+    if (result >= 0 && s->modified_ns >= 0) {
+        struct timespec time = from_ns(s->modified_ns), times[2] = {time, time};
         call4(utimensat, s->fd[IN], 0, times, 0);
+    }
     if (result >= 0)
         result = call4(renameat, AT_FDCWD, path, AT_FDCWD, s->path);
     if (result < 0)

@@ -296,7 +296,7 @@ int agent_main(long *stack)
 {
     const char **arguments = (const char **)(stack + 1);
     u64 all = ~0ULL, child = 1ULL << (SIGCHLD - 1);
-    long plain[4] = {0, 0, 0, 0};
+    u64 plain[4] = {0, 0, 0, 0};
     int null;
     do /* our descriptors are not to be a child's standard streams */
         null = open("/dev/null", O_RDWR | O_CLOEXEC, 0);
@@ -315,5 +315,4 @@ int agent_main(long *stack)
         turn();
 }
 
-__asm__(".globl _start\n_start:\n\txor %ebp, %ebp\n\tmov %rsp, %rdi\n\tand $-16, %rsp\n\tcall agent_main\n"
-        "\tmov %eax, %edi\n\tmov $60, %eax\n\tsyscall\n");
+__asm__(START);

@@ -1,4 +1,4 @@
-/* Linux system calls for a program without a C library, x86-64. Numbers and structures as in the kernel's uapi. */
+/* Linux system calls for a program without a C library, on x86-64 and i386. Numbers and structures as in the kernel's uapi. */
 #ifndef SYS_H
 #define SYS_H
 
@@ -9,14 +9,11 @@ typedef unsigned long long u64;
 typedef long long s64;
 typedef unsigned long size;
 
-enum {
-    SYS_read = 0, SYS_write = 1, SYS_close = 3, SYS_poll = 7, SYS_rt_sigaction = 13, SYS_rt_sigprocmask = 14,
-    SYS_ioctl = 16, SYS_dup2 = 33, SYS_clone = 56, SYS_execve = 59, SYS_exit = 60, SYS_wait4 = 61, SYS_kill = 62, SYS_fcntl = 72,
-    SYS_chdir = 80, SYS_setuid = 105, SYS_setgid = 106, SYS_setsid = 112, SYS_setgroups = 116,
-    SYS_sethostname = 170, SYS_getdents64 = 217, SYS_clock_settime = 227, SYS_openat = 257, SYS_mkdirat = 258,
-    SYS_unlinkat = 263, SYS_renameat = 264, SYS_symlinkat = 266, SYS_readlinkat = 267, SYS_fchmod = 91,
-    SYS_utimensat = 280, SYS_signalfd4 = 289, SYS_pipe2 = 293, SYS_statx = 332, SYS_fchmodat = 268,
-};
+#ifdef __x86_64__
+#include "x86_64.h"
+#else
+#include "i386.h"
+#endif
 
 enum { EINTR = 4, EAGAIN = 11, EACCES = 13, EBUSY = 16, ENOTDIR = 20, EINVAL = 22, ENOENT = 2, ENOEXEC = 8, EPROTO = 71,
        ENAMETOOLONG = 36, E2BIG = 7, EPERM = 1, ENOSYS = 38, ECANCELED = 125 };
@@ -42,16 +39,6 @@ struct statx {
 };
 struct dirent { u64 ino; s64 offset; u16 length; u8 type; char name[]; };
 
-static inline long syscall(long number, long a, long b, long c, long d, long e)
-{
-    register long r10 __asm__("r10") = d;
-    register long r8 __asm__("r8") = e;
-    long result;
-    __asm__ volatile("syscall" : "=a"(result) : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8)
-                     : "rcx", "r11", "memory");
-    return result;
-}
-
 #define call0(name) syscall(SYS_##name, 0, 0, 0, 0, 0)
 #define call1(name, a) syscall(SYS_##name, (long)(a), 0, 0, 0, 0)
 #define call2(name, a, b) syscall(SYS_##name, (long)(a), (long)(b), 0, 0, 0)
@@ -59,7 +46,7 @@ static inline long syscall(long number, long a, long b, long c, long d, long e)
 #define call4(name, a, b, c, d) syscall(SYS_##name, (long)(a), (long)(b), (long)(c), (long)(d), 0)
 #define call5(name, a, b, c, d, e) syscall(SYS_##name, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e))
 
-#define open(path, flags, mode) ((int)call4(openat, AT_FDCWD, path, flags, mode))
+#define open(path, flags, mode) ((int)call4(openat, AT_FDCWD, path, (flags) | O_LARGEFILE, mode))
 #define close(fd) call1(close, fd)
 #define read(fd, buffer, n) call3(read, fd, buffer, n)
 #define write(fd, buffer, n) call3(write, fd, buffer, n)
@@ -72,9 +59,11 @@ size length(const char *text);
 int is_equal(const char *a, const char *b);
 int starts(const char *text, const char *prefix);
 /* A decimal number up to `end`, -1 where there is none. */
-long number(const char *text, const char *end);
+s64 number(const char *text, const char *end);
 char *put_text(char *to, const char *text);
 char *put_number(char *to, u32 value);
+/* Nanoseconds since 1970, which are not negative. */
+struct timespec from_ns(s64 ns);
 /* The first bytes of a small file, with a NUL after them; how many. */
 size read_file(const char *path, char *to, size room);
 

@@ -7,13 +7,11 @@
 
 void set_clock(struct stream *s, const char *data, u32 n)
 {
-    struct timespec time = {0, 0};
-    if (n < 8) {
+    if (n < 8 || *(const s64 *)data < 0) {
         fail(s, -EINVAL);
         return;
     }
-    time.seconds = *(const s64 *)data / 1000000000;
-    time.nanoseconds = *(const s64 *)data % 1000000000;
+    struct timespec time = from_ns(*(const s64 *)data);
     fail(s, call2(clock_settime, CLOCK_REALTIME, &time));
 }
 

@@ -47,9 +47,9 @@ int starts(const char *text, const char *prefix)
     return 1;
 }
 
-long number(const char *text, const char *end)
+s64 number(const char *text, const char *end)
 {
-    long value = 0;
+    s64 value = 0;
     if (text == end || end - text > 10)
         return -1;
     for (; text < end; text++) {
@@ -57,7 +57,7 @@ long number(const char *text, const char *end)
             return -1;
         value = value * 10 + (*text - '0');
     }
-    return value > 0xFFFFFFFFL ? -1 : value;
+    return value > 0xFFFFFFFFLL ? -1 : value;
 }
 
 char *put_text(char *to, const char *text)
@@ -66,6 +66,15 @@ char *put_text(char *to, const char *text)
         *to++ = *text++;
     *to = 0;
     return to;
+}
+
+/* Without the library's 64-bit division. */
+struct timespec from_ns(s64 ns)
+{
+    const u32 second = 1000000000;
+    u32 high = (u64)ns >> 32, low, rest;
+    __asm__("divl %4" : "=a"(low), "=d"(rest) : "a"((u32)ns), "d"(high % second), "r"(second) : "cc");
+    return (struct timespec){(s64)(high / second) << 32 | low, rest};
 }
 
 char *put_number(char *to, u32 value)

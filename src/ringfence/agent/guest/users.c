@@ -52,7 +52,7 @@ int find_user(const char *text, struct user *user)
     user->gid = 0;
     put_text(user->home, "/");
     const char *line = find_line("/etc/passwd", text, end);
-    long uid = number(text, end), gid;
+    s64 uid = number(text, end), gid;
     if (line) {
         const char *stop, *at = field(line, 2, &stop);
         uid = number(at, stop);

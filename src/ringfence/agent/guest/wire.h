@@ -44,4 +44,8 @@ struct done { u8 how; u8 zero[3]; int value; u32 crc; u32 zero2; u64 size; };
 /* name and link's target follow, without NULs */
 struct record { u32 mode, uid, gid; u16 name_length, link_length; u64 size; s64 modified_ns; };
 
+/* The same for every compiler. */
+_Static_assert(sizeof(struct hello) == 16 && sizeof(struct write) == 24 && sizeof(struct done) == 24 &&
+               sizeof(struct record) == 32, "padding");
+
 #endif
