@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -108,6 +109,31 @@ def test_nothing_is_left_of_a_machine_that_is_to_be_removed(user: User) -> None:
     assert user.left() == []
     stat = Path(f"/proc/{pid}/stat")
     assert not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z"
+
+
+def sockets(pid: int) -> int:
+    """How many a process has open."""
+    found = 0
+    for path in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            found += os.readlink(path).startswith("socket:")
+    return found
+
+
+def test_who_waits_is_told_of_machines_that_are_removed(user: User) -> None:
+    """The last that is waited for ends first."""
+    for name in ("one", "two"):
+        user.ringfence("run", "-d", "--rm", "--name", name)
+    waiting = user.spawn("wait", "one", "two")
+    while sockets(waiting.pid) < 2:
+        assert waiting.isalive()
+        time.sleep(0.05)
+    user.ringfence("kill", "--signal", "TERM", "two")
+    user.ringfence("stop", "--time", "0", "one")
+    waiting.expect(pexpect.EOF)
+    waiting.close()
+    assert (waiting.before.split(), waiting.exitstatus) == (["137", "143"], 0)
+    user.wait_until_nothing_is_left()
 
 
 @pytest.mark.nightly

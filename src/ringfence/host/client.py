@@ -66,7 +66,8 @@ class Client:
     def receive(self, timeout: float | None = ANSWER_SECONDS) -> Answer:
         """The next answer; raises as `ask` does."""
         try:
-            self._socket.settimeout(timeout)
+            # 0 would be another thing: a socket that does not wait
+            self._socket.settimeout(None if timeout is None else max(timeout, 0.001))
             line = self._read_line()
         except TimeoutError as error:
             raise NoAnswer("the machine's process has not answered in time") from error

@@ -17,6 +17,7 @@ import os
 import signal as signals
 import subprocess
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -27,7 +28,7 @@ from ringfence.api import messages
 from ringfence.api.frames import Channel, FrameSocket
 from ringfence.api.messages import Details, Ended, Refused, Request, Usage
 from ringfence.api.spec import Spec, replace_text
-from ringfence.errors import HostError, UserError
+from ringfence.errors import UserError
 from ringfence.host import copy, registry
 from ringfence.host.client import ANSWER_SECONDS, Client, Gone
 from ringfence.host.console import RemoteConsole
@@ -36,6 +37,7 @@ from ringfence.host.pidfd import Process
 from ringfence.host.process import communicate
 from ringfence.host.registry import Record
 from ringfence.host.spawn import spawn
+from ringfence.host.waiting import Waiting
 from ringfence.vmm.outcome import Kind, Outcome
 
 Found = TypeVar("Found")
@@ -147,33 +149,33 @@ class VM:
 
     def stop(self, grace: float = GRACE_SECONDS) -> Ended:
         """Ask the guest to shut down, and pull the plug when it has not after ``grace`` seconds."""
-        with contextlib.suppress(Gone):
-            self.ask(messages.Resume())
-            self.ask(messages.PowerButton())
-        try:
-            return self.wait(grace)
-        except TimeoutError:
-            return self.kill()
+        deadline = time.monotonic() + grace
+        with self.waiting() as waiting:
+            # a process that hangs, or ends at once, is told apart below
+            with contextlib.suppress(Gone, TimeoutError):
+                self.ask(messages.Resume(), grace)
+                self.ask(messages.PowerButton(), deadline - time.monotonic())
+            try:
+                return waiting.ended(deadline - time.monotonic())
+            except TimeoutError:
+                return self._pull_plug(waiting, signals.SIGKILL)
 
     def kill(self, signal: int = 9) -> Ended:
         """Pull the plug. A process that does not answer is killed itself."""
-        try:
-            with self._process() as process, self.connect() as waiter:
-                # Asked for first: one that is to be removed leaves no word for who comes after its end.
-                waiter.send(messages.Wait())
-                self.ask(messages.Kill(signal), KILL_SECONDS)
-                ended = _expect(waiter.receive(KILL_SECONDS), Ended)
-                process.wait()
-            return ended
-        except Gone:
-            return self.wait()
-        except TimeoutError:
-            return self._kill_process()
+        with self.waiting() as waiting:
+            return self._pull_plug(waiting, signal)
 
-    def _kill_process(self) -> Ended:
-        with self._process() as process:
-            process.kill()
-            process.wait()
+    def _pull_plug(self, waiting: Waiting, signal: int) -> Ended:
+        try:
+            with contextlib.suppress(Gone):
+                self.ask(messages.Kill(signal), KILL_SECONDS)
+            return waiting.ended(KILL_SECONDS)
+        except TimeoutError:
+            return self._kill_process(waiting.process)
+
+    def _kill_process(self, process: Process) -> Ended:
+        process.kill()
+        process.wait()
         outcome = Outcome(Kind.KILLED, signals.SIGKILL, "its process did not answer")
         ended = Ended(outcome.kind.value, outcome.value, outcome.exit_status, str(outcome), outcome.detail)
         if self._place.directory.exists():
@@ -188,17 +190,12 @@ class VM:
             TimeoutError: it still runs after ``timeout`` seconds.
             HostError: its process died without a word.
         """
-        with self._process() as process:
-            try:
-                with self.connect() as client:
-                    ended: Ended | None = _expect(client.ask(messages.Wait(), timeout), Ended)
-            except Gone:
-                ended = None
-            process.wait()
-            ended = ended or registry.read_exit(self._place)
-        if ended is None:
-            raise HostError(f"{self.name}: its process died; see 'ringfence logs --vmm {self.name}'")
-        return ended
+        with self.waiting() as waiting:
+            return waiting.ended(timeout)
+
+    def waiting(self) -> Waiting:
+        """Ask now how it ends, and be told later, whatever is left of it then."""
+        return Waiting(self._place)
 
     def remove(self, force: bool = False) -> None:
         """Delete what is left of it.
@@ -215,9 +212,6 @@ class VM:
             self._console.hang_up()
             self._console = None
         self._place.remove()
-
-    def _process(self) -> Process:
-        return Process(registry.holder(self._place))
 
     # -- in the guest --
 

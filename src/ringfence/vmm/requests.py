@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import time
@@ -13,6 +14,7 @@ from ringfence.api import messages
 from ringfence.api.frames import PAYLOAD_LIMIT, Channel, Duplex, Frame
 from ringfence.api.messages import Answer, Done, Refused, Request
 from ringfence.api.spec import Spec
+from ringfence.errors import AgentError
 from ringfence.units import PAGE_BYTES
 from ringfence.version import __version__
 from ringfence.vmm.machine import Machine
@@ -86,7 +88,9 @@ class MachineRequests:
             raise Refused("state", f"{self.spec.name} is paused: resume it first, or kill it")
         self.machine.press_power_button()
         if self._has_agent():
-            self.machine.agent.shut_down()
+            # A guest that heeds the button may be gone before its agent answers.
+            with contextlib.suppress(AgentError, TimeoutError):
+                self.machine.agent.shut_down()
         return Done()
 
     def _kill(self, request: messages.Kill) -> Answer:

@@ -33,6 +33,8 @@ from ringfence.errors import HostError, RingfenceError
 from ringfence.log import logger
 
 CONNECTIONS_LIMIT = 64
+#: How long who has just connected may take to ask, when the machine has ended meanwhile.
+ASK_SECONDS = 1.0
 _CREDENTIALS = struct.Struct("3i")
 
 
@@ -134,9 +136,11 @@ class Conversation:
         self._wait = wait
         self._ended = ended
         self._waiting = bytearray()
+        self._has_asked = False
 
     def run(self) -> None:
         while (line := self._read_line()) is not None:
+            self._has_asked = True
             answer = self._answer(line)
             if isinstance(answer, Message):
                 self._socket.sendall(codec.encode(answer))
@@ -171,6 +175,8 @@ class Conversation:
                 self._socket.sendall(codec.encode(Failed("bad-message", "the request is too long")))
                 return None
             ready = wait_readable(self._ended, self._socket.fileno())
+            if not self._has_asked and self._socket.fileno() not in ready:
+                ready = wait_readable(self._socket.fileno(), seconds=ASK_SECONDS)
             data = self._socket.recv(1 << 16) if self._socket.fileno() in ready else b""
             if not data:
                 return None
@@ -201,12 +207,12 @@ def listen(path: Path) -> socket.socket:
     return listener
 
 
-def wait_readable(*fds: int) -> set[int]:
-    """Those of the descriptors where something is to be read, or that have ended."""
+def wait_readable(*fds: int, seconds: float | None = None) -> set[int]:
+    """Those of the descriptors where something is to be read, or that have ended; none when time is up."""
     poll = select.poll()
     for fd in fds:
         poll.register(fd, select.POLLIN)
-    return {fd for fd, _ in poll.poll()}
+    return {fd for fd, _ in poll.poll(None if seconds is None else seconds * 1000)}
 
 
 def is_allowed(connection: socket.socket) -> bool:

@@ -192,6 +192,30 @@ def test_who_waits_hears_of_the_end(server: Server, path: Path) -> None:
         Client(path)
 
 
+def test_who_has_connected_may_still_ask_when_it_has_ended(server: Server, path: Path) -> None:
+    with Client(path) as client:
+        while not server._open:
+            time.sleep(0.01)
+        ending = threading.Thread(target=server.end, args=(60,))
+        ending.start()
+        while path.exists():
+            time.sleep(0.01)
+        assert client.ask(messages.Wait()) == ENDED
+        ending.join(60)
+
+
+def test_who_asks_nothing_does_not_hold_the_end_up(
+    server: Server, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_module, "ASK_SECONDS", 0.1)
+    with Client(path) as client:
+        while not server._open:
+            time.sleep(0.01)
+        server.end(60)
+        with pytest.raises(Gone):
+            client.ask(messages.Wait())
+
+
 def test_the_end_does_not_wait_for_a_stream_for_ever(server: Server, path: Path) -> None:
     with Client(path) as client:
         client.open(messages.Console())
