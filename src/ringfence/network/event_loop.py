@@ -57,6 +57,8 @@ class EventLoop:
         self.failures = 0
         #: called at the end of each round
         self.after_round: list[Callable[[], None]] = []
+        #: set by one of these: the next round does not wait
+        self.is_hurried = False
 
     # -- from any thread --
 
@@ -118,6 +120,7 @@ class EventLoop:
             work = heapq.heappop(self._timers)[2].work
             if work is not None:
                 self._guard(work)
+        self.is_hurried = False
         for work in self.after_round:
             self._guard(work)
 
@@ -130,7 +133,7 @@ class EventLoop:
     def _timeout(self, limit_seconds: float | None) -> float | None:
         while self._timers and self._timers[0][2].work is None:
             heapq.heappop(self._timers)
-        if self._calls:
+        if self._calls or self.is_hurried:
             return 0
         if not self._timers:
             return limit_seconds

@@ -92,9 +92,12 @@ class Station:
             self.sent_back += plain(packet)
 
     def send(self, *packets: bytes) -> list[bytes]:
-        """Send, let the network work, and take what came back."""
+        """Send, let the network work as long as it does so by itself, and take what came back."""
         self.loop.call(lambda: self.network.send(packets))
-        return self.step()
+        frames = self.step()
+        while self.loop.is_hurried:
+            frames += self.step()
+        return frames
 
     def step(self, seconds: float = 0.0) -> list[bytes]:
         """One round, which waits so long for something."""

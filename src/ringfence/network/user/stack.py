@@ -47,7 +47,7 @@ class UserNetwork:
         self.tcp = Tcp(self)
         self.dns = dns.Forwarder(self, dns.resolvers() if name_servers is None else name_servers)
         self._listeners: dict[Client, Listeners] = {}
-        loop.after_round.append(self._flush)
+        loop.after_round.append(self._end_round)
 
     # -- guests --
 
@@ -98,6 +98,9 @@ class UserNetwork:
         """Send a packet to a guest at the end of this round of the loop."""
         self._outgoing.append(packet)
 
+    def hold(self, is_held: bool) -> None:
+        """Connections have windows, and the rest may be lost."""
+
     def close(self) -> None:
         for listeners in self._listeners.values():
             listeners.close()
@@ -110,8 +113,8 @@ class UserNetwork:
     def metrics(self) -> dict[str, int]:
         return {f"network_{name}": count for name, count in self.counters.items()}
 
-    def _flush(self) -> None:
-        self.tcp.acknowledge()
+    def _end_round(self) -> None:
+        self.loop.is_hurried |= self.tcp.end_round()
         if self._outgoing and self._on_receive is not None:
             packets, self._outgoing = self._outgoing, []
             self._on_receive(packets)

@@ -31,7 +31,11 @@ class Tcp:
         self.network = network
         self.budget = Budget(BUFFERED_BYTES_MAX)
         self._connections: OrderedDict[Key, Connection] = OrderedDict()
+        #: have taken data in this round, and in the one before
         self._unacknowledged: dict[Connection, None] = {}
+        self._due: dict[Connection, None] = {}
+        #: have data for the host
+        self._unwritten: dict[Connection, None] = {}
         self._next_port = 0
 
     def __len__(self) -> int:
@@ -67,18 +71,33 @@ class Tcp:
         self._connections[key] = connection
         connection.call_guest()
 
-    def acknowledge(self) -> None:
-        """One acknowledgement for all that came in a round."""
-        for connection in self._unacknowledged:
+    def end_round(self) -> bool:
+        """Hand over what came in a round. One acknowledgement for all of it goes out a round later, unless an
+        answer has taken it along until then; True: one waits for that."""
+        written, self._unwritten = self._unwritten, {}
+        for connection in written:
+            connection.write()
+        due, self._due = self._due, self._unacknowledged
+        self._unacknowledged = {}
+        for connection in list(due):
             connection.acknowledge()
-        self._unacknowledged.clear()
+        return bool(self._due)
+
+    def has_to_write(self, connection: Connection) -> None:
+        self._unwritten[connection] = None
 
     def has_to_acknowledge(self, connection: Connection) -> None:
-        self._unacknowledged[connection] = None
+        if connection not in self._due:
+            self._unacknowledged[connection] = None
+
+    def has_acknowledged(self, connection: Connection) -> None:
+        self._due.pop(connection, None)
+        self._unacknowledged.pop(connection, None)
 
     def remove(self, connection: Connection) -> None:
         self._connections.pop(connection.key, None)
-        self._unacknowledged.pop(connection, None)
+        self._unwritten.pop(connection, None)
+        self.has_acknowledged(connection)
 
     def forget(self, client: Client) -> None:
         """End all connections of a guest that is gone."""

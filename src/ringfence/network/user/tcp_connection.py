@@ -195,7 +195,8 @@ class Connection:
                 self._recover = sent.next
                 self._retransmit()
         self._window = window
-        self._pump()
+        if not self._watched & READABLE:
+            self._pump()  # there may be room now
 
     def _take(self, segment: Segment) -> None:
         """Data in order goes to the host; what is not in order the guest will send again."""
@@ -216,36 +217,32 @@ class Connection:
             return
         if data:
             self._expected = (self._expected + len(data)) & SEQUENCE_MASK
-            self._write(data)
+            self._backlog.add(data)
+            self._table.has_to_write(self)
         if has_fin and self._state == _OPEN:
             self._expected = (self._expected + 1) & SEQUENCE_MASK
             self._has_guest_fin = True
             if not self._backlog:
                 self._shut_host()
 
-    def _write(self, data: memoryview) -> None:
+    def write(self) -> None:
+        """Give the host what it takes of what the guest has sent."""
+        if not self._backlog:
+            return
         try:
-            self._backlog.write(data)
+            self._backlog.write()
         except OSError:
             self.abort()
             return
         if self._backlog:
             self._watch(self._watched | WRITABLE)
-
-    def _write_on(self) -> None:
-        """The host takes more."""
-        try:
-            self._backlog.write_on()
-        except OSError:
-            self.abort()
-            return
-        if self._backlog:
             return
         self._watch(self._watched & ~WRITABLE)
         if self._promised < RECEIVE_WINDOW // 2:
             self._table.has_to_acknowledge(self)
         if self._has_guest_fin:
             self._shut_host()
+        self._finish()
 
     def _shut_host(self) -> None:
         try:
@@ -260,8 +257,8 @@ class Connection:
         if self._state == _CALLING_HOST:
             self._host_is_there()
             return
-        if events & WRITABLE and self._backlog:
-            self._write_on()
+        if events & WRITABLE:
+            self.write()
         if events & READABLE:
             self._pump()
         self._finish()
@@ -278,8 +275,9 @@ class Connection:
                 if not sent.in_flight:
                     self._start_timer(self._timeout)  # ask for news of the window
                 return
+            limit = min(room, _PACKET_BYTES_MAX)
             try:
-                data = self._host.recv(min(room, _PACKET_BYTES_MAX))
+                data = self._host.recv(limit)
             except BlockingIOError:
                 break
             except OSError:
@@ -289,6 +287,8 @@ class Connection:
                 self._emit(sent.next, ACK | PSH, data)
                 sent.add(data)
                 self._start_timer(self._timeout)
+                if len(data) < limit:
+                    break  # that was all
             else:
                 self._watch(self._watched & ~READABLE)
                 self._emit(sent.next, FIN | ACK)
@@ -303,6 +303,7 @@ class Connection:
             self._emit(self._sent.next, ACK)
 
     def _emit(self, sequence: int, flags: int, data: Buffer = b"") -> None:
+        self._table.has_acknowledged(self)
         self._promised = self._room
         window = min(self._promised >> self._our_shift, 0xFFFF)
         self._network.emit(self._builder.build(sequence, self._expected, flags, window, data))
@@ -356,8 +357,7 @@ class Connection:
     def abort(self) -> None:
         """End both sides at once."""
         if self._state != _CLOSED:
-            packet = self._builder.build(self._sent.next, self._expected, RST | ACK, 0)
-            self._network.emit(packet)
+            self._network.emit(self._builder.build(self._sent.next, self._expected, RST | ACK, 0))
             self._reset_host()
 
     def _reset_host(self) -> None:
@@ -385,8 +385,7 @@ class Connection:
     # -- parts --
 
     @property
-    def _room(self) -> int:
-        """What the guest may send now."""
+    def _room(self) -> int:  # what the guest may send now
         return 0 if self._table.budget.is_spent else max(0, RECEIVE_WINDOW - self._backlog.size_bytes)
 
     def _watch(self, events: int) -> None:

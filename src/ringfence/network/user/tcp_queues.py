@@ -9,9 +9,17 @@ import secrets
 import socket
 from collections import deque
 from contextlib import suppress
+from itertools import islice
 
 from ringfence.network.checksum import Buffer
 from ringfence.network.user.tcp_segment import SEQUENCE_MASK
+
+#: in one call to the host, which has a limit (IOV_MAX)
+_PIECES_MAX = 256
+#: Pieces of data shorter than this are gathered, up to so many bytes.
+_SMALL_BYTES, _GATHERED_BYTES = 4096, 64 << 10
+#: What a piece takes beside its data.
+_PIECE_BYTES = 64
 
 
 class Budget:
@@ -57,7 +65,7 @@ class Sent:
 
     def add(self, data: bytes) -> None:
         self._data.append(data)
-        self._budget.used_bytes += len(data)
+        self._budget.used_bytes += len(data) + _PIECE_BYTES
         self.next = (self.next + len(data)) & SEQUENCE_MASK
 
     def release(self, count: int) -> None:
@@ -73,13 +81,14 @@ class Sent:
                 self._data[0] = memoryview(first)[done:]
             else:
                 self._data.popleft()
+                self._budget.used_bytes -= _PIECE_BYTES
             self._budget.used_bytes -= done
             count -= done
         if count and self.is_fin_sent:
             self.is_fin_acked = True
 
     def clear(self) -> None:
-        self._budget.used_bytes -= sum(map(len, self._data))
+        self._budget.used_bytes -= sum(map(len, self._data)) + len(self._data) * _PIECE_BYTES
         self._data.clear()
 
 
@@ -89,42 +98,47 @@ class Backlog:
     def __init__(self, host: socket.socket, budget: Budget) -> None:
         self._host = host
         self._budget = budget
-        self._data: deque[memoryview] = deque()
+        self._data: deque[memoryview | bytearray] = deque()
         self.size_bytes = 0
 
     def __bool__(self) -> bool:
         return bool(self._data)
 
-    def write(self, data: memoryview) -> None:
-        """Hand over what the host takes, and keep the rest.
-
-        Raises:
-            OSError: the host's connection is gone.
-        """
-        if not self._data:
-            with suppress(BlockingIOError):
-                data = data[self._host.send(data) :]
-        if data:
+    def add(self, data: memoryview) -> None:
+        """Take data that `write` will hand over. What is small is copied together: a piece of a byte would
+        hold a whole packet."""
+        last = self._data[-1] if self._data else None
+        if len(data) >= _SMALL_BYTES:
             self._data.append(data)
-            self._count(len(data))
+        elif isinstance(last, bytearray) and len(last) < _GATHERED_BYTES:
+            last += data
+        else:
+            self._data.append(bytearray(data))
+        self._count(len(data))
 
-    def write_on(self) -> None:
-        """Hand over more.
+    def write(self) -> None:
+        """Hand over what the host takes; many small pieces go in one call.
 
         Raises:
             OSError: the host's connection is gone.
         """
-        try:
+        with suppress(BlockingIOError):
             while self._data:
-                data = self._data[0]
-                done = self._host.send(data)
+                pieces = list(islice(self._data, _PIECES_MAX))
+                done = self._host.sendmsg(pieces)
                 self._count(-done)
-                if done < len(data):
-                    self._data[0] = data[done:]
+                if self._release(done):
                     return
-                self._data.popleft()
-        except BlockingIOError:
-            return
+
+    def _release(self, count: int) -> bool:
+        """Forget so many bytes; whether they end within a piece: the host was full."""
+        while count:
+            first = self._data[0]
+            if count < len(first):
+                self._data[0] = memoryview(first)[count:]
+                return True
+            count -= len(self._data.popleft())
+        return False
 
     def clear(self) -> None:
         self._data.clear()
