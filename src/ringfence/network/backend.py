@@ -12,8 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-#: Takes received packets. To be called on the vCPU thread: another thread posts the call.
-OnReceive = Callable[[Sequence[bytes]], None]
+#: Takes received packets; False when they wait for the guest: more would have to wait as well. A NIC's is to
+#: be called on the vCPU thread: another thread posts the call.
+OnReceive = Callable[[Sequence[bytes]], bool]
 
 #: Packets that may wait in one direction between two threads or processes.
 QUEUE_PACKETS_MAX = 512
@@ -30,6 +31,23 @@ class NetworkBackend(Protocol):
         """Take packets from the guest. Does not wait and does not fail: a network may lose them."""
         ...
 
+    def hold(self, is_held: bool) -> None:
+        """Leave what arrives where it is, if it can wait there; or go on."""
+        ...
+
     def close(self) -> None: ...
 
     def metrics(self) -> dict[str, int]: ...
+
+
+class Cable(NetworkBackend, Protocol):
+    """A backend that a NIC is plugged into."""
+
+    def defer(self, transmit: Callable[[], None]) -> bool:
+        """Whether it is busy with what was sent before; ``transmit`` is called once it is not. Until then
+        the guest adds to its queue without a word, and all of it goes as one batch."""
+        ...
+
+    def go_on(self) -> None:
+        """The guest has room again, after `OnReceive` said that it had none."""
+        ...

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ringfence.network.backend import OnReceive
 
@@ -19,6 +19,13 @@ class Loopback:
     def send(self, packets: Sequence[bytes]) -> None:
         if self._on_receive is not None:
             self._on_receive(packets)
+
+    def defer(self, transmit: Callable[[], None]) -> bool:
+        return False
+
+    def hold(self, is_held: bool) -> None: ...
+
+    def go_on(self) -> None: ...
 
     def close(self) -> None:
         self._on_receive = None

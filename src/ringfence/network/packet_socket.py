@@ -26,7 +26,7 @@ class PacketSocket:
         self,
         loop: EventLoop,
         connected: socket.socket,
-        on_packets: Callable[[Sequence[bytes]], None],
+        on_packets: Callable[[Sequence[bytes]], object],
         on_gone: Callable[[], None],
     ) -> None:
         self._loop = loop
@@ -35,14 +35,21 @@ class PacketSocket:
         self._on_gone = on_gone
         self._waiting: deque[bytes] = deque()
         self._is_open = True
+        self._is_held = False
+        self._watched = 0
         self.counters: Counter[str] = Counter()
         connected.setblocking(False)
-        loop.watch(connected.fileno(), READABLE, self._on_event)
+        self._watch()
 
     def send(self, packets: Sequence[bytes]) -> None:
         for packet in packets:
             if self._waiting or not self._put(packet):
                 self._wait(packet)
+
+    def hold(self, is_held: bool) -> None:
+        """Leave what comes in the socket, or take it again."""
+        self._is_held = is_held
+        self._watch()
 
     def close(self) -> None:
         if self._is_open:
@@ -65,16 +72,24 @@ class PacketSocket:
         if len(self._waiting) >= QUEUE_PACKETS_MAX:
             self.counters["socket_dropped"] += 1
             return
-        if not self._waiting:
-            self._loop.watch(self._socket.fileno(), READABLE | WRITABLE, self._on_event)
         self._waiting.append(packet)
+        self._watch()
+
+    def _watch(self) -> None:
+        events = (0 if self._is_held else READABLE) | (WRITABLE if self._waiting else 0)
+        if not self._is_open or events == self._watched:
+            return
+        self._watched = events
+        if events:
+            self._loop.watch(self._socket.fileno(), events, self._on_event)
+        else:
+            self._loop.unwatch(self._socket.fileno())
 
     def _on_event(self, events: int) -> None:
         if events & WRITABLE:
             while self._waiting and self._put(self._waiting[0]):
                 self._waiting.popleft()
-            if not self._waiting and self._is_open:
-                self._loop.watch(self._socket.fileno(), READABLE, self._on_event)
+            self._watch()
         if events & READABLE:
             self._take()
 

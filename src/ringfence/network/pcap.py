@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from ringfence.errors import UserError
-from ringfence.network.backend import NetworkBackend, OnReceive
+from ringfence.network.backend import Cable, OnReceive
 from ringfence.network.offload import HEADER_BYTES
 from ringfence.units import MIB, NS_PER_S
 
@@ -34,7 +34,7 @@ class Pcap:
 
     def __init__(
         self,
-        inner: NetworkBackend,
+        inner: Cable,
         path: str | os.PathLike[str],
         limit_bytes: int = 256 * MIB,
         host_ns: Callable[[], int] = time.time_ns,
@@ -51,15 +51,24 @@ class Pcap:
             raise UserError(f"can't write capture file {os.fspath(path)!r}: {error.strerror}") from error
 
     def connect(self, on_receive: OnReceive) -> None:
-        def receive(packets: Sequence[bytes]) -> None:
+        def receive(packets: Sequence[bytes]) -> bool:
             self._record(packets)
-            on_receive(packets)
+            return on_receive(packets)
 
         self._inner.connect(receive)
 
     def send(self, packets: Sequence[bytes]) -> None:
         self._record(packets)
         self._inner.send(packets)
+
+    def defer(self, transmit: Callable[[], None]) -> bool:
+        return self._inner.defer(transmit)
+
+    def hold(self, is_held: bool) -> None:
+        self._inner.hold(is_held)
+
+    def go_on(self) -> None:
+        self._inner.go_on()
 
     def close(self) -> None:
         self._inner.close()

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from ringfence.api.network import NetConfig
 from ringfence.errors import UserError
-from ringfence.network.backend import NetworkBackend
+from ringfence.network.backend import Cable, NetworkBackend
 from ringfence.network.event_loop import LoopThread
 from ringfence.network.loopback import Loopback
 from ringfence.network.pcap import Pcap
@@ -29,7 +29,7 @@ MAC = bytes.fromhex("525246000001")
 class Plug(NamedTuple):
     """What a NIC is made with."""
 
-    backend: NetworkBackend
+    backend: Cable
     mac: bytes
 
 
@@ -62,12 +62,12 @@ def _plug(net: NetConfig, post: Post) -> Plug:
     return Plug(Threaded(inner, thread, post), mac)
 
 
-def _on_thread(net: NetConfig, thread: LoopThread) -> Plug:
+def _on_thread(net: NetConfig, thread: LoopThread) -> tuple[NetworkBackend, bytes]:
     if net.kind == "switch":
         port = SwitchPort(net, thread.loop)
-        return Plug(port, bytes.fromhex(port.welcome.mac.replace(":", "")))
+        return port, bytes.fromhex(port.welcome.mac.replace(":", ""))
     if net.socket is not None:
-        return Plug(Stream(net.socket, thread.loop), MAC)
+        return Stream(net.socket, thread.loop), MAC
     network = UserNetwork(thread.loop)
     network.add(MAC, net.name, net.forwards, net.allow)
-    return Plug(network, MAC)
+    return network, MAC

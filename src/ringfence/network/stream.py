@@ -38,6 +38,8 @@ class Stream:
         self._received = bytearray()
         self._waiting: deque[memoryview] = deque()
         self._is_open = True
+        self._is_held = False
+        self._watched = 0
         self.counters: Counter[str] = Counter()
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
@@ -49,8 +51,7 @@ class Stream:
 
     def connect(self, on_receive: OnReceive) -> None:
         self._on_receive = on_receive
-        if self._is_open:
-            self._loop.watch(self._socket.fileno(), READABLE, self._on_event)
+        self._watch()
 
     def send(self, packets: Sequence[bytes]) -> None:
         for packet in packets:
@@ -60,6 +61,10 @@ class Stream:
                 else:
                     self.counters["stream_dropped"] += 1
         self._flush()
+
+    def hold(self, is_held: bool) -> None:
+        self._is_held = is_held
+        self._watch()
 
     def close(self) -> None:
         if self._is_open:
@@ -84,9 +89,17 @@ class Stream:
             pass
         except OSError:
             self._end("is gone")
-        if self._is_open:
-            events = READABLE | WRITABLE if self._waiting else READABLE
+        self._watch()
+
+    def _watch(self) -> None:
+        events = (0 if self._is_held else READABLE) | (WRITABLE if self._waiting else 0)
+        if not self._is_open or events == self._watched:
+            return
+        self._watched = events
+        if events:
             self._loop.watch(self._socket.fileno(), events, self._on_event)
+        else:
+            self._loop.unwatch(self._socket.fileno())
 
     def _on_event(self, events: int) -> None:
         if events & WRITABLE:

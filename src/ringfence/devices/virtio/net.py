@@ -16,7 +16,7 @@ from ringfence.devices.device import Record
 from ringfence.devices.virtio.chain import Chain
 from ringfence.devices.virtio.device import VirtioDevice
 from ringfence.network import offload
-from ringfence.network.backend import QUEUE_PACKETS_MAX, NetworkBackend
+from ringfence.network.backend import QUEUE_PACKETS_MAX, Cable
 
 F_CSUM = 1 << 0
 F_GUEST_CSUM = 1 << 1
@@ -48,7 +48,7 @@ class VirtioNet(VirtioDevice):
     class_code = 0x020000
     queue_sizes = (256, 256)
 
-    def __init__(self, name: str, backend: NetworkBackend, mac: bytes) -> None:
+    def __init__(self, name: str, backend: Cable, mac: bytes) -> None:
         super().__init__(name)
         if len(mac) != 6 or mac[0] & 1:
             raise ValueError(f"{name}: not a station's MAC address: {mac.hex(':')}")
@@ -56,6 +56,10 @@ class VirtioNet(VirtioDevice):
         self._mac = mac
         self._is_link_up = True
         self._pending: deque[bytes] = deque()
+        #: the backend was told that packets wait here
+        self._has_held = False
+        #: packets wait in the guest's queue until the backend has time
+        self._is_deferred = False
         backend.connect(self.receive)
 
     # Configuration.
@@ -80,11 +84,11 @@ class VirtioNet(VirtioDevice):
         else:
             self._transmit()
 
-    def receive(self, packets: Sequence[bytes]) -> None:
-        """Packets from the network."""
+    def receive(self, packets: Sequence[bytes]) -> bool:
+        """Packets from the network; whether the guest has taken all."""
         if not (self._is_link_up and self.queues and self.queues[RECEIVE].is_running):
             self.counters["receive_dropped"] += len(packets)
-            return
+            return True
         for packet in packets:
             if not offload.is_sound(packet):
                 self.counters["receive_dropped"] += 1
@@ -94,6 +98,8 @@ class VirtioNet(VirtioDevice):
             else:
                 self._enqueue(packet)
         self._deliver()
+        self._has_held = bool(self._pending)
+        return not self._has_held
 
     def _enqueue(self, packet: bytes) -> None:
         """A port that is full drops."""
@@ -105,6 +111,9 @@ class VirtioNet(VirtioDevice):
             self.counters["receive_dropped"] += 1
 
     def _transmit(self) -> None:
+        self._is_deferred = self._backend.defer(self._transmit)
+        if self._is_deferred:
+            return
         queue = self.queues[TRANSMIT]
         packets: list[bytes] = []
         for chain in queue.chains():
@@ -122,6 +131,13 @@ class VirtioNet(VirtioDevice):
         while self._pending and self._put(self._pending[0]):
             self._pending.popleft()
         self.queues[RECEIVE].signal()
+        if not self._pending:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        if self._has_held:
+            self._has_held = False
+            self._backend.go_on()
 
     def _put(self, packet: bytes) -> bool:
         """Copy one packet into as many buffers as it takes; False when there are too few of them."""
@@ -159,16 +175,24 @@ class VirtioNet(VirtioDevice):
     # State.
 
     def save(self) -> Record:
-        return {"pending": list(self._pending), "is_link_up": self._is_link_up}
+        return {
+            "pending": list(self._pending),
+            "is_link_up": self._is_link_up,
+            "is_deferred": self._is_deferred,
+        }
 
     def restore(self, record: Record) -> None:
         pending = record["pending"]
         assert isinstance(pending, list)
         self._pending = deque(pending)
+        self._has_held = False
         self._is_link_up = bool(record["is_link_up"])
+        if record["is_deferred"]:
+            self.queues[TRANSMIT].events.again()
 
     def reset(self) -> None:
         self._pending.clear()
+        self._go_on()
 
     # Metrics.
 

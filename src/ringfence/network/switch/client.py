@@ -53,6 +53,10 @@ class SwitchPort:
         if self._link is not None:
             self._link.send(packets)
 
+    def hold(self, is_held: bool) -> None:
+        if self._link is not None:
+            self._link.hold(is_held)
+
     def close(self) -> None:
         if self._link is not None:
             self._link.close()

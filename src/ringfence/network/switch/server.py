@@ -145,11 +145,12 @@ class Switch:
 
     # -- packets --
 
-    def _from_network(self, packets: Sequence[bytes]) -> None:
+    def _from_network(self, packets: Sequence[bytes]) -> bool:
         for packet in packets:
             port = self._ports.get(packet[_HEADER : _HEADER + 6])
             if port is not None:
                 port.link.send([packet])
+        return True
 
     def _from_port(self, client: Client, packets: Sequence[bytes]) -> None:
         for packet in packets:

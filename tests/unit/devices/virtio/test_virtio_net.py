@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 from fake_guest import BUFFERS_BASE, Driver, Machine
@@ -34,15 +34,27 @@ class Cable:
 
     def __init__(self) -> None:
         self.sent: list[bytes] = []
+        self.is_busy = False
+        self.transmit: Callable[[], None] | None = None
+        self.times_gone_on = 0
 
     def connect(self, on_receive: OnReceive) -> None:
         self.on_receive = on_receive
 
-    def receive(self, frame: bytes, header: bytes = PLAIN) -> None:
-        self.on_receive([header + frame])
+    def receive(self, frame: bytes, header: bytes = PLAIN) -> bool:
+        return self.on_receive([header + frame])
 
     def send(self, packets: Sequence[bytes]) -> None:
         self.sent += packets
+
+    def defer(self, transmit: Callable[[], None]) -> bool:
+        self.transmit = transmit if self.is_busy else None
+        return self.is_busy
+
+    def hold(self, is_held: bool) -> None: ...
+
+    def go_on(self) -> None:
+        self.times_gone_on += 1
 
     def close(self) -> None: ...
 
@@ -102,6 +114,34 @@ def test_drops_what_is_not_a_frame(driver: Driver, cable: Cable, size: int) -> N
     assert driver.request([(TX, size, False)], queue=TRANSMIT) == 0
     assert cable.sent == []
     assert driver.machine.function.metrics()["transmit_dropped"] == 1
+
+
+def test_a_busy_network_gets_one_batch_later(driver: Driver, net: VirtioNet, cable: Cable) -> None:
+    ring = driver.rings[TRANSMIT]
+    driver.memory.write(TX, PLAIN + FRAME)
+    cable.is_busy = True
+    for first in range(3):
+        ring.offer(ring.chain([(TX, 72, False)], first=first))
+        driver.notify(TRANSMIT)
+    assert cable.sent == [] and ring.take() == []
+    saved = net.save()
+    cable.is_busy = False
+    assert cable.transmit is not None
+    cable.transmit()
+    assert cable.sent == [PLAIN + FRAME] * 3
+    assert [head for head, _ in ring.take()] == [0, 1, 2]
+    ring.offer(ring.chain([(TX, 72, False)], first=4))
+    net.restore(saved)
+    driver.machine.run_posted()
+    assert len(cable.sent) == 4, "what waited is not forgotten by a saved machine"
+
+
+def test_a_full_guest_says_so_and_when_it_has_room_again(driver: Driver, cable: Cable) -> None:
+    assert not cable.receive(FRAME)
+    _offer(driver, 100)
+    assert cable.times_gone_on == 1
+    _offer(driver, 100)
+    assert cable.receive(FRAME) and cable.times_gone_on == 1
 
 
 def test_receives(driver: Driver, cable: Cable) -> None:
