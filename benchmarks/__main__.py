@@ -1,7 +1,7 @@
-"""`python -m benchmarks [guest-work|kernels|os-work|boot]...`: measure, and print tables in Markdown.
+"""`python -m benchmarks [guest-work|kernels|os-work|boot|network]...`: measure, and print tables in Markdown.
 
-Needs gcc, nasm, dpkg-deb, bochs with bochsbios, qemu-system-x86, and a Debian mirror, or what it gave
-before in the cache.
+Needs gcc, nasm, dpkg-deb, bochs with bochsbios, qemu-system-x86, iperf3, passt, and a Debian mirror, or what
+it gave before in the cache.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import re
 import tempfile
 from pathlib import Path
 
-from benchmarks import boot, guest_work, kernels, os_work, side_by_side
+from benchmarks import boot, guest_work, kernels, network, os_work, side_by_side
 from ringfence import __version__
 from ringfence.image.debian import fetch_debian
 
-PARTS = ("guest-work", "kernels", "os-work", "boot")
+PARTS = ("guest-work", "kernels", "os-work", "boot", "network")
 
 
 def host() -> str:
@@ -56,6 +56,8 @@ def tables(part: str, arguments: argparse.Namespace, folder: Path) -> list[str]:
         kernel, initrd = fetch_debian()
     if part == "boot":
         return boot.table(boot.compare(kernel, initrd, folder, rounds, options))
+    if part == "network":
+        return network.table(network.compare(kernel, initrd, folder, rounds))
     module = kernels if part == "kernels" else os_work
     plan = module.plan(kernel, folder)._replace(
         options=options, scale_percent=arguments.scale, names=arguments.work

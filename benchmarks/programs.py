@@ -34,6 +34,13 @@ def compile_os_work(folder: Path) -> Path:
     return binary
 
 
+def compile_connections(folder: Path) -> Path:
+    """The program that counts TCP connections."""
+    binary = folder / "connections"
+    _gcc("-O2", "-o", binary, SOURCES / "network" / "connections.c")
+    return binary
+
+
 def add_init(archive: CpioWriter, binary: Path) -> None:
     """Make ``binary`` the first process of the guest that has this archive as its initial RAM filesystem."""
     archive.character_device("dev/console", 5, 1)
