@@ -226,6 +226,8 @@ class Usage(Message):
         guest_ns, idle_ns: of the guest's CPU.
         memory_bytes: resident, guest RAM included.
         guest_memory_bytes: guest RAM, touched or not.
+        devices: what each device counted, by its name; ``network`` is what the NIC is plugged into, ``agent``
+            the line to the guest's agent.
     """
 
     state: str

@@ -105,6 +105,10 @@ class Board:
         """The line of a global system interrupt."""
         return self.interrupts.irq(gsi)
 
+    def metrics(self) -> dict[str, dict[str, int]]:
+        """What each device counts, by its name. Any thread."""
+        return self.pci.metrics()
+
     def close(self) -> None:
         """Give back the disks and shares."""
         self.pci.close()

@@ -96,6 +96,10 @@ class PciBus:
             ports.IRQ_INTX,
         )
 
+    def metrics(self) -> dict[str, dict[str, int]]:
+        """What each device counts, by its name. Any thread."""
+        return {function.name: function.metrics() for function in self.root.functions.values()}
+
     def close(self) -> None:
         """Close all backends."""
         while self._backends:

@@ -130,6 +130,8 @@ class Machine:
         self._agent = Agent(self._control.post, has_port=agent)
         net = self.config.net_config
         self._network = None if net is None else plug_in(net, self._control.post)
+        #: what it has counted, kept when it is unplugged
+        self._network_counts: dict[str, int] = {}
         try:
             self._board = self._build()
         except BaseException:
@@ -248,7 +250,11 @@ class Machine:
         """What happened so far, as `--report json` writes it."""
         totals = self._earlier.copy()
         totals.add(self._board)
-        return report.make(totals, self._metrics, self.outcome, self.reboots)
+        plug = self._network
+        network = self._network_counts if plug is None else plug.backend.metrics()
+        return report.make(
+            totals, self._metrics, self.outcome, self.reboots, network=network, agent=self._agent.metrics()
+        )
 
     def __repr__(self) -> str:
         config = self.config
@@ -273,6 +279,7 @@ class Machine:
 
     def _unplug(self) -> None:
         if self._network is not None:
+            self._network_counts = self._network.backend.metrics()
             self._network.backend.close()
             self._network = None
 

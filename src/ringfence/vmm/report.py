@@ -7,8 +7,8 @@ exits, alarms), idle (halted).
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
 
 from ringfence.core.exits import Reason
 from ringfence.core.x86._gen_rows import ROWS, Row
@@ -26,6 +26,14 @@ CALLED = {"missed": "missed", "emulate": "emulated", "exit": "exited"}
 UNDEFINED = Row("", "(undefined)", (), "", "innocuous", "", "", "", "", "", ())
 
 
+class Counting(Parts, Protocol):
+    """What is wanted of a board."""
+
+    def metrics(self) -> Mapping[str, Mapping[str, int]]:
+        """What each device counts, by its name."""
+        ...
+
+
 class Totals:
     """Counters of the boards a machine had so far: a reboot makes a new board, whose count from 0."""
 
@@ -36,8 +44,11 @@ class Totals:
         #: by row of the instruction tables and what is counted
         self.rows: list[Counter[tuple[int, str]]] = []
         self.unclaimed: Counter[tuple[str, int, bool]] = Counter()
+        #: by device and what is counted
+        self.devices: Counter[tuple[str, str]] = Counter()
 
-    def add(self, board: Parts) -> None:
+    def add(self, board: Counting) -> None:
+        """Any thread, also while the board runs: what may grow meanwhile is copied whole first."""
         for index, vcpu in enumerate(board.vcpus):
             if index == len(self.vcpus):
                 self.vcpus.append(Counter())
@@ -51,8 +62,10 @@ class Totals:
                 self.rows[index].update({(row, name): count for name, count in counts.items()})
             self.vcpus[index].update({name: int(value) for name, value in counters.items()})
         for bus in (board.pio, board.mmio):
-            for (address, is_write), count in bus.unclaimed.items():
+            for (address, is_write), count in dict(bus.unclaimed).items():
                 self.unclaimed[bus.name, address, is_write] += count
+        for device, counts in board.metrics().items():
+            self.devices.update({(device, name): count for name, count in counts.items()})
 
     def copy(self) -> Totals:
         twin = Totals()
@@ -61,11 +74,17 @@ class Totals:
         twin.exceptions = [Counter(counter) for counter in self.exceptions]
         twin.rows = [Counter(counter) for counter in self.rows]
         twin.unclaimed = Counter(self.unclaimed)
+        twin.devices = Counter(self.devices)
         return twin
 
 
 def make(
-    totals: Totals, metrics: Iterable[VcpuMetrics], outcome: Outcome | None, reboots: int
+    totals: Totals,
+    metrics: Iterable[VcpuMetrics],
+    outcome: Outcome | None,
+    reboots: int,
+    network: Mapping[str, int],
+    agent: Mapping[str, int],
 ) -> dict[str, Any]:
     """The report; its keys are described in docs/tutorials/report.md."""
     return {
@@ -82,6 +101,9 @@ def make(
             {"bus": bus, "address": address, "is_write": is_write, "count": count}
             for (bus, address, is_write), count in totals.unclaimed.most_common()
         ],
+        "devices": _devices(totals.devices),
+        "network": dict(network),
+        "agent": dict(agent),
     }
 
 
@@ -161,6 +183,15 @@ def _rows(rows: Counter[tuple[int, str]]) -> list[dict[str, Any]]:
         )
     made.sort(key=lambda row: (-sum(row["called"].values()), -sum(row["translated"].values())))
     return made
+
+
+def _devices(counts: Counter[tuple[str, str]]) -> dict[str, dict[str, int]]:
+    """By device; those that have counted something."""
+    found: dict[str, dict[str, int]] = defaultdict(dict)
+    for (device, name), count in sorted(counts.items()):
+        if count:
+            found[device][name] = count
+    return dict(found)
 
 
 def _by_vector(counts: Counter[int]) -> dict[str, int]:

@@ -71,7 +71,7 @@ class MachineRequests:
             cpu_ns=int((used.ru_utime + used.ru_stime) * 1e9),
             memory_bytes=_resident_bytes(),
             guest_memory_bytes=self.machine.config.memory_bytes,
-            devices={},
+            devices=report["devices"] | {name: report[name] for name in ("network", "agent") if report[name]},
             **sums,
         )
 

@@ -128,6 +128,10 @@ class FakeBoard:
         self.pic = FakePic()
         self.ioapic = FakeIoApic()
         self.coprocessor = FakeCoprocessor()
+        self.devices: dict[str, dict[str, int]] = {}
+
+    def metrics(self) -> dict[str, dict[str, int]]:
+        return self.devices
 
 
 def io(port: int, *, write: int | None = None, size: int = 1) -> Step:

@@ -263,7 +263,7 @@ class CommonConfig:
     def metrics(self) -> dict[str, int]:
         broken: Counter[str] = Counter(self.counters)
         for queue in self.queues:
-            for reason, count in queue.failures.items():
+            for reason, count in dict(queue.failures).items():
                 broken["queue_broken: " + reason] += count
         return dict(broken)
 

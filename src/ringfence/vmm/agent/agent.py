@@ -178,4 +178,5 @@ class Agent:
         self._connection.close()
 
     def metrics(self) -> dict[str, int]:
+        """Since the machine was made, over its reboots."""
         return dict(self._connection.counters)

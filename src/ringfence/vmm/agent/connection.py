@@ -94,6 +94,7 @@ class Connection:
                 raise AgentError(f"the agent does {wire.STREAMS} things at once already: try again")
             stream = Stream(number, self._lock, self._send)
             self._streams[number] = stream
+            self.counters["requests"] += 1
             self._send(wire.frame(number, type, payload))
             return stream
 
@@ -152,13 +153,12 @@ class Connection:
             while (
                 self._outgoing and port is not None and port.is_open and len(self._outgoing[0]) <= port.room
             ):
-                port.feed(self._outgoing.popleft())
+                self.counters["sent_bytes"] += port.feed(self._outgoing.popleft())
 
     def _receive(self, data: bytes) -> None:
         with self._lock:
-            self.counters["bytes"] += len(data)
+            self.counters["received_bytes"] += len(data)
             for frame in self._parser.feed(data):
-                self.counters["frames"] += 1
                 if not self._take_frame(frame):
                     return self._give_up()
             if self._parser.is_lost:
@@ -169,6 +169,7 @@ class Connection:
             # An earlier agent's rest, until it answers us.
             if frame.type == Type.HELLO and wire.parse_hello(frame.payload) == (wire.VERSION, self._nonce):
                 self._is_ready = True
+                self.counters["connections"] += 1
                 self._changed.notify_all()
             return True
         stream = self._streams.get(frame.stream)
