@@ -37,7 +37,9 @@ class NetworkBackend(Protocol):
 
     def close(self) -> None: ...
 
-    def metrics(self) -> dict[str, int]: ...
+    def metrics(self) -> dict[str, int]:
+        """Counts, any thread. A counter is copied whole before it is gone through: it may grow meanwhile."""
+        ...
 
 
 class Cable(NetworkBackend, Protocol):

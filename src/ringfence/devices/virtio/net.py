@@ -125,6 +125,7 @@ class VirtioNet(VirtioDevice):
             queue.push(chain, 0)
         if packets:
             self.counters["transmitted_packets"] += len(packets)
+            self.counters["transmitted_bytes"] += sum(map(len, packets)) - len(packets) * _HEADER_BYTES
             self._backend.send(packets)
 
     def _deliver(self) -> None:
@@ -170,6 +171,7 @@ class VirtioNet(VirtioDevice):
             queue.push(chain, written)
             done += written
         self.counters["received_packets"] += 1
+        self.counters["received_bytes"] += size - _HEADER_BYTES
         return True
 
     # State.
@@ -193,8 +195,3 @@ class VirtioNet(VirtioDevice):
     def reset(self) -> None:
         self._pending.clear()
         self._go_on()
-
-    # Metrics.
-
-    def metrics(self) -> dict[str, int]:
-        return {**super().metrics(), **self._backend.metrics()}

@@ -111,7 +111,7 @@ class UserNetwork:
         self.icmp.close()
 
     def metrics(self) -> dict[str, int]:
-        return {f"network_{name}": count for name, count in self.counters.items()}
+        return {f"network_{name}": count for name, count in dict(self.counters).items()}
 
     def _end_round(self) -> None:
         self.loop.is_hurried |= self.tcp.end_round()
