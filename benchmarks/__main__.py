@@ -1,4 +1,4 @@
-"""`python -m benchmarks [guest-work|kernels|os-work|boot|network]...`: measure, and print tables in Markdown.
+"""`python -m benchmarks [PART]...`: measure, and print tables in Markdown.
 
 Needs gcc, nasm, dpkg-deb, bochs with bochsbios, qemu-system-x86, iperf3, passt, and a Debian mirror, or what
 it gave before in the cache.
@@ -12,11 +12,11 @@ import re
 import tempfile
 from pathlib import Path
 
-from benchmarks import boot, guest_work, kernels, network, os_work, side_by_side
+from benchmarks import boot, guest_work, kernels, managed, network, os_work, side_by_side
 from ringfence import __version__
 from ringfence.image.debian import fetch_debian
 
-PARTS = ("guest-work", "kernels", "os-work", "boot", "network")
+PARTS = ("guest-work", "kernels", "os-work", "boot", "network", "managed")
 
 
 def host() -> str:
@@ -58,6 +58,8 @@ def tables(part: str, arguments: argparse.Namespace, folder: Path) -> list[str]:
         return boot.table(boot.compare(kernel, initrd, folder, rounds, options))
     if part == "network":
         return network.table(network.compare(kernel, initrd, folder, rounds))
+    if part == "managed":
+        return managed.table(managed.compare(kernel, initrd, rounds))
     module = kernels if part == "kernels" else os_work
     plan = module.plan(kernel, folder)._replace(
         options=options, scale_percent=arguments.scale, names=arguments.work

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import statistics
 import tempfile
 import time
@@ -21,14 +20,13 @@ import pexpect
 
 from benchmarks import machines
 from benchmarks.machines import Guest
-from benchmarks.process import cpu_seconds
+from benchmarks.process import cpu_seconds, own_memory_mib
 
 APPEND = "console=ttyS0 quiet"
 #: busybox's shell asks the terminal where its cursor is
 PROMPT = r"# \x1b\[6n"
 TIMEOUT_SECONDS = 900
-#: guest RAM in /proc/pid/smaps
-GUEST_RAM = "/memfd:ringfence-ram"
+RAM_BYTES = 512 << 20
 
 
 class Boot(NamedTuple):
@@ -70,7 +68,7 @@ def _boot(command: list[str], cache: str, report: Path | None = None) -> Boot:
     child.expect(PROMPT)
     wall = time.monotonic() - start
     cpu = cpu_seconds(child.pid)
-    vmm_mib = own_memory_mib(child.pid)
+    vmm_mib = own_memory_mib(child.pid, RAM_BYTES)
     child.sendline("poweroff")
     child.expect(pexpect.EOF)
     child.close()
@@ -78,22 +76,11 @@ def _boot(command: list[str], cache: str, report: Path | None = None) -> Boot:
     return Boot(cpu, wall, vmm_mib, mips)
 
 
-def own_memory_mib(pid: int) -> float:
-    """What is resident of a process apart from guest RAM: proc(5), /proc/pid/smaps."""
-    own, is_own = 0, True
-    for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
-        if re.match(r"[0-9a-f]+-[0-9a-f]+ ", line):
-            is_own = GUEST_RAM not in line
-        elif is_own and line.startswith("Rss:"):
-            own += int(line.split()[1])
-    return own / 1024
-
-
 def compare(
     kernel: Path, initrd: Path, folder: Path, rounds: int, options: Sequence[str] = ()
 ) -> list[Round]:
     """``options`` are those of `ringfence run`."""
-    guest = Guest(kernel, initrd, APPEND)
+    guest = Guest(kernel, initrd, APPEND, str(RAM_BYTES >> 20) + "M")
     return [_round(guest, folder, options) for _ in range(rounds)]
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import select
 import subprocess
 import time
@@ -78,8 +79,20 @@ def timed_lines(command: Sequence[str | Path]) -> Iterator[tuple[float, str]]:
         process.wait()
 
 
+def own_memory_mib(pid: int, ram_bytes: int) -> float:
+    """What is resident of a VMM apart from guest RAM, a mapping of just that size: proc(5), /proc/pid/smaps."""
+    own, is_own = 0, True
+    for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
+        if found := re.match(r"([0-9a-f]+)-([0-9a-f]+) ", line):
+            start, end = (int(address, 16) for address in found.groups())
+            is_own = end - start != ram_bytes
+        elif is_own and line.startswith("Rss:"):
+            own += int(line.split()[1])
+    return own / 1024
+
+
 def cpu_seconds(pid: int) -> float:
-    """User and system time of a child that has not been waited for, all its threads."""
+    """User and system time of a process of this user's, all its threads."""
     clock = ctypes.c_int()
     error = _LIBC.clock_getcpuclockid(pid, ctypes.byref(clock))
     if error:
