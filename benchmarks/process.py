@@ -80,7 +80,7 @@ def timed_lines(command: Sequence[str | Path]) -> Iterator[tuple[float, str]]:
 
 
 def own_memory_mib(pid: int, ram_bytes: int) -> float:
-    """What is resident of a VMM apart from guest RAM, a mapping of just that size: proc(5), /proc/pid/smaps."""
+    """What is resident of a VMM apart from guest RAM, a mapping of just that size (smaps of proc(5))."""
     own, is_own = 0, True
     for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
         if found := re.match(r"([0-9a-f]+)-([0-9a-f]+) ", line):
