@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 
 _FIRST = (
     "amber", "brave", "brisk", "calm", "clever", "crisp", "eager", "early", "fair", "gentle", "golden",
@@ -17,4 +17,7 @@ _SECOND = (
 
 
 def make_name() -> str:
-    return f"{secrets.choice(_FIRST)}-{secrets.choice(_SECOND)}-{secrets.randbelow(1000):03}"
+    number = int.from_bytes(os.urandom(8), "little")  # `secrets` takes 8 ms to import
+    number, first = divmod(number, len(_FIRST))
+    number, second = divmod(number, len(_SECOND))
+    return f"{_FIRST[first]}-{_SECOND[second]}-{number % 1000:03}"

@@ -32,7 +32,6 @@ from ringfence.errors import UserError
 from ringfence.host import copy, registry
 from ringfence.host.client import ANSWER_SECONDS, Client, Gone
 from ringfence.host.console import RemoteConsole
-from ringfence.host.guests import DEFAULT_GUEST, fetch_guest
 from ringfence.host.pidfd import Process
 from ringfence.host.process import communicate
 from ringfence.host.registry import Record
@@ -83,6 +82,9 @@ class VM:
             HostError: the host refused something.
         """
         if kernel is None and machine.get("firmware") is None:
+            # brings HTTP and TLS, which `exec` and the like can do without
+            from ringfence.host.guests import DEFAULT_GUEST, fetch_guest
+
             machine = fetch_guest(guest := guest or DEFAULT_GUEST) | machine
         if kernel is not None:
             machine["kernel"] = kernel
