@@ -18,7 +18,9 @@ from ringfence.host.vm import VM
 
 SECONDS = 60
 #: of a machine in this program's hands, and what stands for it here
-ELSEWHERE = {"console": ("expect", "send"), "record": (), "connect": (), "ask": (), "opened": ()}
+ELSEWHERE = {
+    "console": ("expect", "send"), "record": (), "connect": (), "ask": (), "opened": (), "waiting": (),
+}  # fmt: skip
 
 
 class FakeConsole:
