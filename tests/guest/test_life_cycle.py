@@ -39,12 +39,15 @@ def test_a_life(user: User) -> None:
     assert user.states() == {"one": "running"}
     vm = VM.find("one")
     vm.console.expect(PROMPT, BOOT_SECONDS)
+    vm.exec("date -s @0", check=True)
     user.ringfence("pause", "one")
     assert user.states() == {"one": "paused"}
     before = vm.stats().instructions
     time.sleep(0.2)
     assert vm.stats().instructions == before
     user.ringfence("resume", "one")
+    # the agent has set the clock
+    vm.exec("until [ $(date +%s) -gt 1000000000 ]; do sleep 0.1; done", check=True)
     vm.console.send("echo awake$((1+1))\n")
     vm.console.expect("awake2")
     assert "awake2" in user.ringfence("logs", "one")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -80,8 +81,17 @@ class MachineRequests:
         return Done()
 
     def _resume(self, request: messages.Resume) -> Answer:
+        was_paused = self.machine.state == "paused"
         self.machine.resume()
+        if was_paused and self._has_agent():
+            # whoever asked does not wait for a guest that takes its time, or never answers
+            threading.Thread(target=self._tell_time, name="clock", daemon=True).start()
         return Done()
+
+    def _tell_time(self) -> None:
+        """What the guest's clock says of the day stood still while it was paused."""
+        with contextlib.suppress(AgentError):
+            self.machine.agent.set_clock()
 
     def _power_button(self, request: messages.PowerButton) -> Answer:
         if self.machine.state == "paused":
