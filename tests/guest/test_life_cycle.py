@@ -114,6 +114,20 @@ def test_nothing_is_left_of_a_machine_that_is_to_be_removed(user: User) -> None:
     assert not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z"
 
 
+def test_a_guest_without_an_agent_is_told_of_soon(user: User) -> None:
+    """In one line, on a terminal after a word that it is waited for; and a paused guest at once."""
+    user.ringfence("run", "-d", "--name", "one")
+    user.ringfence("exec", "one", "sh", "-c", "(sleep 0.1; killall -9 ringfence-agent) &")
+    while json.loads(user.ringfence("inspect", "one"))[0]["has_agent"]:
+        time.sleep(0.1)
+    waiting, refused = user.type("exec one true", status=10).splitlines()
+    assert "waiting for an agent" in waiting and "no agent answers" in refused
+    (refused,) = user.ringfence("cp", "one:/etc/passwd", ".", status=10).splitlines()
+    assert "no agent answers" in refused
+    user.ringfence("pause", "one")
+    assert "one is paused" in user.ringfence("exec", "one", "true", status=10)
+
+
 def sockets(pid: int) -> int:
     """How many a process has open."""
     found = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ringfence.cli.machines import as_json, print_json
+from ringfence.cli.machines import as_json, find_vm, print_json
 
 
 @click.command("cp")
@@ -14,12 +14,11 @@ from ringfence.cli.machines import as_json, print_json
 def command(source: str, target: str, is_json: bool) -> None:
     """Copy a file or a tree. One of SOURCE and TARGET is NAME:/PATH, in the guest."""
     from ringfence.errors import UserError
-    from ringfence.host.vm import VM
 
     names = [_machine(source), _machine(target)]
     if bool(names[0]) == bool(names[1]):
         raise UserError("one of SOURCE and TARGET is in a guest: write NAME:/PATH")
-    vm = VM.find(names[0] or names[1])
+    vm = find_vm(names[0] or names[1])
     copied = vm.cp(source.removeprefix(names[0]), target.removeprefix(names[1]))
     if is_json:
         print_json(copied)

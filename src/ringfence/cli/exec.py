@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from ringfence.cli.machines import MachineName
+from ringfence.cli.machines import MachineName, find_vm
 
 
 def variables(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
@@ -43,17 +43,19 @@ def command(
     name: str,
     argv: tuple[str, ...],
 ) -> int:
-    """Run a program in a guest. Its exit status is this one's; 126 and 127: it could not be started."""
+    """Run a program in a guest. Its exit status is this one's; 126 and 127: it could not be started.
+
+    A guest that boots is waited for: a minute, and a few seconds where it does nothing.
+    """
     from ringfence.api.messages import Exec
     from ringfence.cli.session import Session, window_size
-    from ringfence.host.vm import VM
 
     if with_tty and interactive and not sys.stdin.isatty():
         raise click.UsageError("-t needs a terminal as standard input: leave it out")
     if with_tty:
         env.setdefault("TERM", os.environ.get("TERM", "xterm"))
     request = Exec(argv, env, workdir, with_tty, window_size(), user, interactive)
-    with VM.find(name).opened(request) as stream:
+    with find_vm(name).opened(request) as stream:
         ended = Session(stream, interactive, with_tty).run()
     if ended.error:
         click.echo(f"ringfence: {' '.join(ended.error.split())}", err=True)

@@ -7,12 +7,15 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, is_dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.shell_completion import CompletionItem
 
 from ringfence.errors import RingfenceError
+
+if TYPE_CHECKING:
+    from ringfence.host.vm import VM
 
 _AGES = ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 
@@ -49,6 +52,20 @@ def for_each(names: Sequence[str], action: Callable[[str], object]) -> int:
             click.echo(f"ringfence: {' '.join(str(error).split())}", err=True)
             status = error.exit_status
     return status
+
+
+def find_vm(name: str) -> VM:
+    """One whose user is told, on a terminal, when its guest's agent makes them wait.
+
+    Raises:
+        UserError: there is none of that name.
+    """
+    from ringfence.host.vm import VM
+
+    vm = VM.find(name)
+    if sys.stderr.isatty():
+        vm.on_wait = lambda: click.echo(f"ringfence: waiting for an agent in {name}'s guest", err=True)
+    return vm
 
 
 def print_json(value: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
@@ -13,6 +14,8 @@ from ringfence.errors import RingfenceError
 
 #: A VMM answers at once but for `Wait`, and `Pause` of a busy one.
 ANSWER_SECONDS = 30.0
+#: Who waits longer than this wants to know what for.
+SHORT_SECONDS = 1.0
 
 
 class Gone(RingfenceError):
@@ -75,14 +78,24 @@ class Client:
             raise Gone(f"the machine's process is gone: {error.strerror or error}") from error
         return codec.decode_answer(line)
 
-    def open(self, request: Request, timeout: float | None = ANSWER_SECONDS) -> FrameSocket:
-        """A stream; it ends with this connection.
+    def open(
+        self,
+        request: Request,
+        timeout: float = ANSWER_SECONDS,
+        on_wait: Callable[[], object] = lambda: None,
+    ) -> FrameSocket:
+        """A stream; it ends with this connection. ``on_wait`` is called when that takes long.
 
         Raises:
             Refused: the VMM says no.
             Gone: it does not answer.
         """
-        answer = self.ask(request, timeout)
+        self.send(request)
+        try:
+            answer = self.receive(min(timeout, SHORT_SECONDS))
+        except NoAnswer:
+            on_wait()
+            answer = self.receive(timeout)
         if not isinstance(answer, Opened):
             raise Refused("bad-message", f"the machine answered {answer.NAME!r} to {request.NAME!r}")
         self._socket.settimeout(None)

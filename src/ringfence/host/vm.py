@@ -18,7 +18,7 @@ import signal as signals
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -44,7 +44,7 @@ Found = TypeVar("Found")
 #: How long a guest may take to shut down before its plug is pulled, as docker has it.
 GRACE_SECONDS = 10.0
 #: Longer than the VMM waits for a guest to boot and its agent to answer.
-AGENT_SECONDS = 75.0
+AGENT_SECONDS = 120.0
 #: How long a process may take to pull its machine's plug before it is killed itself.
 KILL_SECONDS = 5.0
 
@@ -56,6 +56,8 @@ class VM:
         self._place = registry.find(name).place
         self._console: RemoteConsole | None = None
         self._lock = threading.Lock()
+        #: called when a guest's agent lets `exec` or `cp` wait
+        self.on_wait: Callable[[], object] = lambda: None
 
     @classmethod
     def create(
@@ -228,7 +230,8 @@ class VM:
         text: bool = True,
         check: bool = False,
     ) -> subprocess.CompletedProcess[Any]:
-        """Run a program in the guest; a string is for its shell. Waits for a guest that still boots.
+        """Run a program in the guest; a string is for its shell. Waits for a guest that still boots: for a
+        minute, or a few seconds where it does nothing.
 
         Args:
             text: output as `str` (UTF-8); else bytes.
@@ -288,7 +291,7 @@ class VM:
             Refused: the VMM or the agent says no, or there was no agent in time.
         """
         with self.connect() as client:
-            yield client.open(request, AGENT_SECONDS)
+            yield client.open(request, AGENT_SECONDS, self.on_wait)
 
     def __enter__(self) -> VM:
         return self

@@ -22,6 +22,7 @@ class Wakeable(Protocol):
     """A vCPU loop: `wake` makes it leave the guest, or its sleep, soon."""
 
     is_stuck: bool
+    is_asleep: bool
 
     def wake(self) -> None: ...
 
@@ -68,6 +69,12 @@ class Control:
     @property
     def is_paused(self) -> bool:
         return self._is_paused
+
+    @property
+    def is_idle(self) -> bool:
+        """All vCPUs have halted, until something happens."""
+        loops = self._loops
+        return bool(loops) and all(loop.is_asleep for loop in loops)
 
     def end(self, outcome: Outcome) -> None:
         """End this run. The first ending counts, but a reset gives way to any other."""

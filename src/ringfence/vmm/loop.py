@@ -44,6 +44,8 @@ class VcpuLoop:
         self.metrics = metrics
         #: halted with interrupts off: only another vCPU can bring it back
         self.is_stuck = False
+        #: halted, until an alarm or an interrupt
+        self.is_asleep = False
         self._parts = parts
         self._control = control
         self._clock: Clock = parts.clock
@@ -132,7 +134,9 @@ class VcpuLoop:
         deadlines.append(self.vcpu.lapic.deadline_ns or None)
         known = [deadline for deadline in deadlines if deadline is not None]
         seconds = max(0, min(known) - self._clock.now_ns()) / NS_PER_S if known else None
+        self.is_asleep = True
         self._woken.wait(seconds)
+        self.is_asleep = False
         self._woken.clear()
         self.is_stuck = False
 

@@ -127,7 +127,7 @@ class Machine:
         self.confine: Callable[[], object] = _keep_all
         self.console = Console(self._control.post)
         self.keyboard = Keyboard(self._control.post)
-        self._agent = Agent(self._control.post, has_port=agent)
+        self._agent = Agent(self._control.post, has_port=agent, is_idle=lambda: self._control.is_idle)
         net = self.config.net_config
         self._network = None if net is None else plug_in(net, self._control.post)
         #: what it has counted, kept when it is unplugged

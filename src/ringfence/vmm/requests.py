@@ -18,6 +18,7 @@ from ringfence.api.spec import Spec
 from ringfence.errors import AgentError
 from ringfence.units import PAGE_BYTES
 from ringfence.version import __version__
+from ringfence.vmm.agent import Agent
 from ringfence.vmm.machine import Machine
 from ringfence.vmm.outcome import Kind, Outcome
 from ringfence.vmm.scrollback import Scrollback
@@ -94,8 +95,7 @@ class MachineRequests:
             self.machine.agent.set_clock()
 
     def _power_button(self, request: messages.PowerButton) -> Answer:
-        if self.machine.state == "paused":
-            raise Refused("state", f"{self.spec.name} is paused: resume it first, or kill it")
+        self._refuse_when_paused()
         self.machine.press_power_button()
         if self._has_agent():
             # A guest that heeds the button may be gone before its agent answers.
@@ -115,21 +115,32 @@ class MachineRequests:
     def _has_agent(self) -> bool:
         return self.machine.config.agent and self.machine.agent.is_ready
 
+    def _agent(self) -> Agent:
+        """Raises:
+        Refused: nothing in the guest can answer.
+        """
+        self._refuse_when_paused()
+        return self.machine.agent
+
+    def _refuse_when_paused(self) -> None:
+        if self.machine.state == "paused":
+            raise Refused("state", f"{self.spec.name} is paused: resume it first")
+
     def _exec(self, request: messages.Exec) -> Duplex:
-        return self.machine.agent.open_exec(request)
+        return self._agent().open_exec(request)
 
     def _put(self, request: messages.Put) -> Duplex:
-        return self.machine.agent.open_put(request)
+        return self._agent().open_put(request)
 
     def _get(self, request: messages.Get) -> Duplex:
-        return self.machine.agent.open_get(request)
+        return self._agent().open_get(request)
 
     def _set_clock(self, request: messages.SetClock) -> Answer:
-        self.machine.agent.set_clock()
+        self._agent().set_clock()
         return Done()
 
     def _set_identity(self, request: messages.SetIdentity) -> Answer:
-        self.machine.agent.set_identity(request.hostname, request.machine_id)
+        self._agent().set_identity(request.hostname, request.machine_id)
         return Done()
 
 

@@ -36,11 +36,11 @@ class FakePort:
 class FakeAgent:
     """An agent that answers HELLO, and keeps what else it was sent."""
 
-    def __init__(self) -> None:
+    def __init__(self, is_idle: Callable[[], bool] = lambda: False) -> None:
         self.port = FakePort()
         #: answers what comes from the host at once; without it frames wait for `take`
         self.answer: Callable[[Frame], None] | None = None
-        self.host = Agent(self._post)
+        self.host = Agent(self._post, is_idle=is_idle)
         self.host.attach(self.port)
         self._parser = wire.Parser()
 

@@ -17,7 +17,9 @@ from ringfence.api import codec, frames
 from ringfence.api.frames import BadFrame, Channel
 from ringfence.api.messages import Exec, Exit, Get
 from ringfence.errors import AgentError, UserError
+from ringfence.vmm.agent import patience
 from ringfence.vmm.agent.connection import FRAMES_MAX
+from ringfence.vmm.agent.patience import IDLE_SECONDS, READY_SECONDS, wait_patiently
 from ringfence.vmm.agent.stream import INPUT_WAITS
 
 
@@ -40,6 +42,48 @@ def test_no_agent_is_one_line() -> None:
         guest.host.wait_ready(0.01)
     guest.host.close()
     with pytest.raises(AgentError, match="has ended"):
+        guest.host.exec(["true"])
+
+
+def test_a_guest_that_does_nothing_has_no_agent_to_wait_for() -> None:
+    looks: list[float] = []
+
+    def idle() -> bool:
+        return len(looks) % 20 != 0  # awake now and then, as any guest is
+
+    def nobody(seconds: float) -> bool:
+        looks.append(seconds)
+        return False
+
+    assert not wait_patiently(nobody, idle)
+    assert IDLE_SECONDS <= sum(looks) < 3 * IDLE_SECONDS
+
+
+def test_a_guest_that_boots_is_waited_for() -> None:
+    looks: list[float] = []
+
+    def late(seconds: float) -> bool:
+        looks.append(seconds)
+        return sum(looks) > READY_SECONDS - 1
+
+    assert wait_patiently(late, lambda: len(looks) % 5 != 0)  # it sleeps most of the time, yet works
+
+
+def test_no_guest_is_waited_for_for_ever() -> None:
+    looks: list[float] = []
+
+    def nobody(seconds: float) -> bool:
+        looks.append(seconds)
+        return False
+
+    assert not wait_patiently(nobody, lambda: False)
+    assert sum(looks) == pytest.approx(READY_SECONDS)
+
+
+def test_no_agent_in_an_idle_guest_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    guest = FakeAgent(is_idle=lambda: True)
+    monkeypatch.setattr(patience, "IDLE_SECONDS", 0.1)
+    with pytest.raises(AgentError, match="no agent answers"):
         guest.host.exec(["true"])
 
 

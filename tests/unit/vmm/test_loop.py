@@ -178,6 +178,25 @@ def test_posted_work_ends_a_halt() -> None:
     assert threads == [rig.thread.ident]
 
 
+def test_a_machine_is_idle_while_it_halts() -> None:
+    seen: list[bool] = []
+
+    def look(vcpu: FakeVcpu) -> Reason:
+        seen.append(rig.control.is_idle)
+        return STOP(vcpu)
+
+    rig = Rig(halt(), look)
+    assert not Control().is_idle and not rig.control.is_idle
+    rig.start()
+    deadline = time.monotonic() + 60
+    while not rig.control.is_idle:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    rig.control.post(lambda: None)
+    rig.finish()
+    assert seen == [False] and not rig.control.is_idle
+
+
 def test_posted_work_interrupts_a_spinning_guest() -> None:
     rig = Rig().start()
     rig.control.post(lambda: rig.control.end(Outcome(Kind.POWER_OFF)))

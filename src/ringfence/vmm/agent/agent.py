@@ -11,16 +11,15 @@ from ringfence.agent import wire
 from ringfence.agent.wire import Type
 from ringfence.api.frames import Duplex
 from ringfence.api.messages import Exec, Get, Put
-from ringfence.errors import UserError
-from ringfence.vmm.agent.connection import Connection, Port
+from ringfence.errors import AgentError, UserError
+from ringfence.vmm.agent.connection import NO_AGENT, Connection, Port
 from ringfence.vmm.agent.files import GuestFiles
 from ringfence.vmm.agent.get import GetFrames
+from ringfence.vmm.agent.patience import READY_SECONDS, wait_patiently
 from ringfence.vmm.agent.process import ExecFrames, Process
 from ringfence.vmm.agent.put import PutFrames
 from ringfence.vmm.agent.stream import Stream
 
-#: A guest that has just been started comes this far.
-READY_SECONDS = 60.0
 ENTROPY_BYTES = 256
 POWER_OFF, REBOOT = 0, 1
 
@@ -39,11 +38,18 @@ class Agent:
     """The agent in a machine's guest. Any thread may use it; ``post`` runs work on the vCPU's.
     A machine without a port for one has none, whatever its guest runs.
 
-    Each call waits up to `READY_SECONDS` for an agent to answer, so it may come right after `Machine.start`.
+    Each call waits for an agent to answer as long as the guest may still be booting (`patience`), so it may
+    come right after `Machine.start`. ``is_idle`` says whether the guest has nothing to do.
     """
 
-    def __init__(self, post: Callable[[Callable[[], None]], None], has_port: bool = True) -> None:
+    def __init__(
+        self,
+        post: Callable[[Callable[[], None]], None],
+        has_port: bool = True,
+        is_idle: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._connection = Connection(post, has_port)
+        self._is_idle = is_idle
         self._files = GuestFiles(self._connection)
 
     # -- for users --
@@ -54,8 +60,10 @@ class Agent:
         return self._connection.is_ready
 
     def wait_ready(self, timeout: float | None = READY_SECONDS) -> None:
-        """Raises:
-        AgentError: none has in time.
+        """Wait so long, whatever the guest does.
+
+        Raises:
+            AgentError: none has answered in time.
         """
         self._connection.wait_ready(timeout)
 
@@ -109,13 +117,13 @@ class Agent:
 
     def set_clock(self, now_ns: int | None = None) -> None:
         """Set the guest's clock, to the host's unless ``now_ns`` says otherwise."""
-        self.wait_ready()
+        self._await()
         now_ns = time.time_ns() if now_ns is None else now_ns
         self._files.ask(Type.CLOCK, wire.clock_request(now_ns), "the clock")
 
     def set_identity(self, hostname: str, machine_id: str = "") -> None:
         """Make it another machine than the one that it is a copy of: its name, its id, its randomness."""
-        self.wait_ready()
+        self._await()
         self._files.ask(Type.ENTROPY, os.urandom(ENTROPY_BYTES), "randomness")
         self._files.ask(Type.HOSTNAME, wire.path(hostname), hostname)
         if machine_id:
@@ -123,7 +131,7 @@ class Agent:
 
     def shut_down(self, *, reboot: bool = False) -> None:
         """Ask the guest's process 1 to end the system in order; returns before it has."""
-        self.wait_ready()
+        self._await()
         self._files.ask(Type.SHUTDOWN, bytes([REBOOT if reboot else POWER_OFF]), "shutdown")
 
     # -- as frames: for a control socket, and copies (host/copy.py) --
@@ -138,7 +146,7 @@ class Agent:
         Raises:
             AgentError: there is no agent.
         """
-        self.wait_ready()
+        self._await()
         return PutFrames(self._files, request)
 
     def open_get(self, request: Get) -> Duplex:
@@ -147,7 +155,7 @@ class Agent:
         Raises:
             AgentError: there is no agent.
         """
-        self.wait_ready()
+        self._await()
         return GetFrames(self._files, request)
 
     def _open_exec(self, request: Exec) -> Stream:
@@ -160,8 +168,15 @@ class Agent:
             )
         flags = wire.EXEC_TTY * request.tty | wire.EXEC_INPUT * request.stdin
         payload = wire.exec_request(request.argv, request.env, request.cwd, request.user, request.size, flags)
-        self.wait_ready()
+        self._await()
         return self._connection.open(Type.EXEC, payload)
+
+    def _await(self) -> None:
+        """Raises:
+        AgentError: the guest has no agent, as far as can be told.
+        """
+        if not wait_patiently(self._connection.has_become_ready, self._is_idle):
+            raise AgentError(NO_AGENT)
 
     # -- for the machine --
 

@@ -22,6 +22,7 @@ from ringfence.vmm.agent.stream import Stream
 
 #: Frames that wait for a guest that takes none; windows keep an honest one far below.
 FRAMES_MAX = 4096
+NO_AGENT = "no agent answers in the guest: exec and cp need ringfence-agent there, ssh does not"
 #: What a stream ends with when the agent goes away.
 _GONE = wire.Done(wire.FAILED, errno.ECONNRESET)
 
@@ -70,13 +71,22 @@ class Connection:
         """Raises:
         AgentError: no agent has answered in time, or the machine has ended or no port for one.
         """
+        if not self.has_become_ready(timeout):
+            raise AgentError(NO_AGENT)
+
+    def has_become_ready(self, timeout: float | None) -> bool:
+        """Whether an agent has answered, after ``timeout`` seconds at most.
+
+        Raises:
+            AgentError: none can any more.
+        """
         if not self._has_port:
             raise AgentError("the machine has no port for an agent: make it with agent=True")
         with self._changed:
             self._changed.wait_for(lambda: self._is_ready or self._is_closed, timeout)
-            if not self._is_ready:
-                why = "the machine has ended" if self._is_closed else "no agent answers in the guest"
-                raise AgentError(f"{why}: exec and cp need ringfence-agent there")
+            if self._is_closed:
+                raise AgentError("the machine has ended")
+            return self._is_ready
 
     def open(self, type: Type, payload: bytes) -> Stream:
         """Ask for something; the answer comes on the stream.
@@ -88,7 +98,7 @@ class Connection:
             raise AgentError(f"too long for the agent: {len(payload)} bytes of arguments; {wire.DATA_MAX} go")
         with self._lock:
             if not self._is_ready:
-                raise AgentError("no agent answers in the guest: exec and cp need ringfence-agent there")
+                raise AgentError(NO_AGENT)
             number = next((n for n in range(wire.STREAMS) if n not in self._streams), None)
             if number is None:
                 raise AgentError(f"the agent does {wire.STREAMS} things at once already: try again")
