@@ -5,8 +5,8 @@
                                       +-- ...
 
 Packets keep their virtio-net header on the way, so two guests hand each other segments of 64 KiB that nobody
-sums or cuts. A port sends from the address that it was given and no other: neither Ethernet's, nor ARP's
-or IP's. Its table of addresses is its ports, so it has no more entries than these.
+sums or cuts. A port sends from the address that it was given and no other (`honesty`). The table of addresses
+is that of the ports, and has no more entries.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from ringfence.network.event_loop import READABLE, EventLoop, Timer
 from ringfence.network.packet_socket import PacketSocket
 from ringfence.network.switch import greeting
 from ringfence.network.switch.greeting import Hello, Welcome
-from ringfence.network.user.addresses import ANY, ANY6, GATEWAY_MAC, Client
+from ringfence.network.switch.honesty import is_honest
+from ringfence.network.user.addresses import GATEWAY_MAC, Client
 from ringfence.network.user.stack import UserNetwork
 
 PORTS_MAX = 128
@@ -154,7 +155,7 @@ class Switch:
 
     def _from_port(self, client: Client, packets: Sequence[bytes]) -> None:
         for packet in packets:
-            if not self._is_honest(client, packet):
+            if not is_honest(self._network.clients, client, memoryview(packet)[_HEADER:]):
                 self.counters["forged"] += 1
                 continue
             destination = packet[_HEADER : _HEADER + 6]
@@ -172,23 +173,3 @@ class Switch:
             if mac != client.mac:
                 port.link.send([packet])
         self._network.send([packet])
-
-    def _is_honest(self, client: Client, packet: bytes) -> bool:
-        """Whether a packet comes from where it says."""
-        frame = memoryview(packet)[_HEADER:]
-        if frame[6:12] != client.mac:
-            return False
-        ethertype = bytes(frame[12:14])
-        if ethertype == b"\x08\x00":
-            source = bytes(frame[26:30])
-        elif ethertype == b"\x08\x06":
-            source = bytes(frame[28:32])
-            if frame[22:28] != client.mac:
-                return False
-        elif ethertype == b"\x86\xdd":
-            source = bytes(frame[22:38])
-        else:
-            return True
-        if source in (ANY, ANY6):
-            return True
-        return len(source) in (4, 16) and self._network.clients.owns(client, source)

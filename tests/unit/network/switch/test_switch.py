@@ -103,6 +103,57 @@ def test_two_machines_and_nobody_else_hear_each_other(lab: Lab) -> None:
         alpha.recv(1)
 
 
+def _ip6(source: Welcome, destination: bytes, protocol: int, payload: bytes) -> bytes:
+    """From a link-local address of its own."""
+    own = bytes.fromhex("fe80") + bytes(10) + _address(source)
+    header = struct.pack(">IHBB", 0x6000_0000, len(payload), protocol, 255)
+    return PLAIN + destination + _mac(source) + b"\x86\xdd" + header + own + bytes(16) + payload
+
+
+def _udp(source: Welcome, destination: bytes, port: int) -> bytes:
+    packet = ipv4(
+        _address(source), b"\x0a\0\x02\x10", 17, struct.pack(">HHHH", port, 68, 8, 0), mac=_mac(source)
+    )
+    return packet[:12] + destination + packet[18:]
+
+
+def _advertisement(target: bytes) -> bytes:
+    return struct.pack(">BBHI", 136, 0, 0, 0) + target
+
+
+def test_a_machine_speaks_for_itself(lab: Lab) -> None:
+    (alpha, a), (beta, b) = lab.join(ALPHA), lab.join(BETA)
+    own = bytes.fromhex("fe80") + bytes(10) + _address(a)
+    for packet in (
+        _udp(a, _mac(b), 68),
+        _ip6(a, _mac(b), 58, _advertisement(own)),
+        _ip6(a, _mac(b), 58, b""),
+    ):
+        alpha.send(packet)
+        assert lab.hear(beta) == packet
+
+
+@pytest.mark.parametrize("what", ["dhcp", "dhcp6", "router", "redirect", "neighbor", "short", "hidden"])
+def test_a_machine_does_not_play_the_network(lab: Lab, what: str) -> None:
+    (alpha, a), (beta, b) = lab.join(ALPHA), lab.join(BETA)
+    to = _mac(b)
+    alpha.send(
+        {
+            "dhcp": _udp(a, to, 67),
+            "dhcp6": _ip6(a, to, 17, struct.pack(">HHHH", 547, 546, 8, 0)),
+            "router": _ip6(a, to, 58, b"\x86" + bytes(15)),
+            "redirect": _ip6(a, to, 58, b"\x89" + bytes(39)),
+            "neighbor": _ip6(
+                a, to, 58, _advertisement(bytes.fromhex("fd52524672660000") + bytes(7) + b"\x02")
+            ),
+            "short": _ip6(a, to, 58, _advertisement(b"")),
+            "hidden": _ip6(a, to, 0, bytes([58]) + bytes(7) + b"\x86" + bytes(15)),
+        }[what]
+    )
+    assert lab.hear(beta) == b"(nothing)"
+    assert lab.switch.counters["forged"] == 1
+
+
 @pytest.mark.parametrize("what", ["mac", "ip", "arp mac", "arp ip", "gateway ip", "ip6"])
 def test_a_machine_does_not_pass_for_another(lab: Lab, what: str) -> None:
     (alpha, a), (beta, b) = lab.join(ALPHA), lab.join(BETA)
