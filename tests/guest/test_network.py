@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import http.server
 import os
+import signal
 import socket
 import threading
 import time
@@ -139,3 +140,16 @@ def test_machines_on_a_switch_know_one_another(user: User) -> None:
     finally:
         for session in sessions:
             session.kill()
+
+
+@pytest.mark.nightly
+def test_a_guest_gets_its_address_when_the_switch_has_time_for_it(user: User) -> None:
+    user.ringfence("run", "-d", "--name", "one", "--network", "lab")
+    (switch,) = [int(line.partition(":")[0]) for line in user.processes() if "ringfence-switch" in line]
+    os.kill(switch, signal.SIGSTOP)
+    try:
+        time.sleep(20)  # longer than a DHCP client's first questions
+        assert user.ringfence("exec", "one", "ip", "route") == ""
+    finally:
+        os.kill(switch, signal.SIGCONT)
+    assert "10.0.2.2" in user.ringfence("exec", "one", "sh", "-c", f"{HAS_ADDRESS}; ip route")
