@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from benchmarks import machines
-from benchmarks.guest_console import GuestConsole
+from benchmarks.guest_console import GuestConsole, spawn
 from benchmarks.machines import Guest
 from benchmarks.process import cpu_seconds, own_memory_mib
 from ringfence import VM
@@ -45,7 +45,7 @@ def ringfence(guest: Guest) -> Numbers:
 
 def qemu(guest: Guest) -> Numbers:
     start = time.monotonic()
-    console = GuestConsole(machines.qemu(guest))
+    console = GuestConsole(spawn(machines.qemu(guest)))
     try:
         console.boot()
         console.run("true")

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks import machines
-from benchmarks.guest_console import GuestConsole
+from benchmarks.guest_console import HAS_ADDRESS, GuestConsole, spawn
 from benchmarks.machines import Guest
 from benchmarks.programs import compile_connections
 from benchmarks.userland import add_tree, unpack_packages
@@ -28,7 +28,6 @@ APPEND = "console=ttyS0 quiet"
 IPERF_PORT, CONNECTIONS_PORT = 5201, 5301
 SERVE = f"iperf3 -s -D; connections serve {CONNECTIONS_PORT} & true"
 START_SECONDS = 30
-HAS_ADDRESS = "until ip route | grep -q ^default; do sleep 0.1; done"
 
 
 class Net(NamedTuple):
@@ -141,7 +140,7 @@ def _nic(where: str, number: int = 1) -> list[str]:
 
 @contextmanager
 def _booted(command: list[str], environment: dict[str, str] | None = None) -> Iterator[GuestConsole]:
-    console = GuestConsole(command, environment)
+    console = GuestConsole(spawn(command, environment))
     try:
         console.boot()
         yield console

@@ -7,8 +7,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from session import BOOT_SECONDS, PROMPT
 
+from benchmarks.guest_console import BOOT_SECONDS, PROMPT
 from ringfence import VM, aio
 from ringfence.errors import UserError
 from ringfence.image.debian import Guest

@@ -7,8 +7,9 @@ import time
 from pathlib import Path
 
 import pexpect
-from session import BOOT_SECONDS, PROMPT, Session
+from session import Session
 
+from benchmarks.guest_console import BOOT_SECONDS, PROMPT
 from ringfence.image.debian import Guest
 
 

@@ -13,12 +13,10 @@ import urllib.request
 import pexpect
 from account import SECONDS, User
 
+from benchmarks.guest_console import HAS_ADDRESS
+
 NAMES = ("alpha", "beta", "gamma", "delta")
 SIZE = 3 << 20
-#: Until the guest's DHCP client has run, in the background.
-HAS_ADDRESS = "until ip route | grep -q default; do sleep 0.1; done"
-
-
 #: The same in short; what it prints is read by the test.
 SCRIPT = f"""
 import hashlib, itertools, os

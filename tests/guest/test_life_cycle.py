@@ -12,8 +12,8 @@ from pathlib import Path
 import pexpect
 import pytest
 from account import User
-from session import BOOT_SECONDS, PROMPT
 
+from benchmarks.guest_console import BOOT_SECONDS, PROMPT
 from ringfence import VM
 from ringfence.errors import HostError
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from session import Session
 
+from benchmarks.guest_console import HAS_ADDRESS
 from ringfence import VM
 from ringfence.image.debian import Guest
 
-HAS_ADDRESS = "until ip route | grep -q default; do sleep 0.1; done"
 SECONDS = 60
 
 

@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import http.server
 import os
 import signal
 import socket
-import threading
 import time
 import urllib.request
 from collections.abc import Iterator
-from functools import partial
 
 import pytest
 from account import Account, User
 from session import Session
+from web import serve
+
+from benchmarks.guest_console import HAS_ADDRESS
 
 SIZE_MIB = 16
-#: Until the guest's DHCP client has run, in the background.
-HAS_ADDRESS = "until ip route | grep -q default; do sleep 0.1; done"
-
-
-class _Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *arguments: object) -> None: ...
 
 
 @pytest.fixture(scope="module")
@@ -32,10 +26,8 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, str]]:
     folder = tmp_path_factory.mktemp("web")
     data = os.urandom(SIZE_MIB << 20)
     (folder / "data").write_bytes(data)
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(folder)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server.server_port, hashlib.md5(data).hexdigest()
-    server.shutdown()
+    with serve(folder) as port:
+        yield port, hashlib.md5(data).hexdigest()
 
 
 def _free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:

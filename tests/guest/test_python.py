@@ -6,8 +6,8 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from session import BOOT_SECONDS, PROMPT
 
+from benchmarks.guest_console import BOOT_SECONDS, PROMPT
 from ringfence import Kind, Machine
 from ringfence.errors import BadAddress, ExpectTimeout, UserError
 from ringfence.image.debian import Guest

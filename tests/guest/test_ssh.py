@@ -15,6 +15,7 @@ from pathlib import Path
 import pexpect
 import pytest
 
+from benchmarks.guest_console import HAS_ADDRESS
 from benchmarks.userland import add_tree, unpack_packages
 from ringfence import VM
 from ringfence.image.cpio import CpioWriter
@@ -58,7 +59,7 @@ def key(debian: Guest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pat
             )
             vm.cp(f"{key}.pub", ":/root/.ssh/authorized_keys")
             vm.exec("dropbear -R -s -E", check=True)
-            vm.exec("until ip route | grep -q default; do sleep 0.1; done", check=True)
+            vm.exec(HAS_ADDRESS, check=True)
             yield key
 
 
