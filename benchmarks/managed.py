@@ -26,7 +26,8 @@ SETTLE_SECONDS, IDLE_SECONDS = 10, 20
 #: A number by row.
 Numbers = dict[str, float]
 
-ANSWER, COMMAND, COMMAND_LINE = "start to first answer, s", "a command, ms", "`ringfence exec`, ms"
+ANSWER, COMMAND = "start to first answer, s", "a command, ms"
+COMMAND_LINE, HELP = "`ringfence exec`, ms", "`ringfence --help`, ms"
 IDLE, MEMORY = "CPU of an idle guest, %", "memory beyond guest RAM, MiB"
 
 
@@ -40,6 +41,7 @@ def ringfence(guest: Guest) -> Numbers:
         answer = time.monotonic() - start
         numbers = {ANSWER: answer, COMMAND: _median_ms(lambda: vm.exec(["true"], check=True))}
         numbers[COMMAND_LINE] = _median_ms(lambda: _cli("exec", name, "true"))
+        numbers[HELP] = _median_ms(lambda: _cli("--help"))
         return numbers | _idle(vm.record.pid)
 
 

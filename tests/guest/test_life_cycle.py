@@ -201,15 +201,3 @@ def test_a_host_is_examined(user: User) -> None:
     found = {each["name"]: each["state"] for each in json.loads(user.ringfence("doctor", "--json"))}
     assert found["compiled core"] == found["code buffers"] == "ok"
     assert set(found.values()) <= {"ok", "none"}
-
-
-def test_help_is_quick(user: User) -> None:
-    """The best of five: what it costs when the machine does not do something else."""
-
-    def once() -> float:
-        before = os.times()
-        user.ringfence("--help")
-        after = os.times()
-        return after.children_user + after.children_system - before.children_user - before.children_system
-
-    assert min(once() for _ in range(5)) < 0.15
