@@ -6,11 +6,8 @@ QEMU get the same files and, but for where it is plugged in, the same NIC.
 
 from __future__ import annotations
 
-import os
 import socket
-import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -19,6 +16,7 @@ from typing import NamedTuple
 from benchmarks import machines
 from benchmarks.guest_console import HAS_ADDRESS, GuestConsole, spawn
 from benchmarks.machines import Guest
+from benchmarks.passt import started_passt
 from benchmarks.programs import compile_connections
 from benchmarks.userland import add_tree, unpack_packages
 from ringfence.image.cpio import CpioWriter
@@ -27,7 +25,6 @@ PACKAGES = ("iperf3", "libiperf0", "libsctp1", "libssl3", "libc6", "libgcc-s1")
 APPEND = "console=ttyS0 quiet"
 IPERF_PORT, CONNECTIONS_PORT = 5201, 5301
 SERVE = f"iperf3 -s -D; connections serve {CONNECTIONS_PORT} & true"
-START_SECONDS = 30
 
 
 class Net(NamedTuple):
@@ -81,7 +78,8 @@ def ringfence_nat(guest: Guest) -> Iterator[Net]:
 @contextmanager
 def ringfence_passt(guest: Guest) -> Iterator[Net]:
     ports = free_port(), free_port()
-    with _passt(ports) as path, _booted(machines.ringfence(guest, "--network", str(path))) as console:
+    pairs = _pairs(ports)
+    with started_passt(pairs) as path, _booted(machines.ringfence(guest, "--network", str(path))) as console:
         yield _net(console, ports)
 
 
@@ -96,7 +94,7 @@ def qemu_slirp(guest: Guest) -> Iterator[Net]:
 @contextmanager
 def qemu_passt(guest: Guest) -> Iterator[Net]:
     ports = free_port(), free_port()
-    with _passt(ports) as path:
+    with started_passt(_pairs(ports)) as path:
         nic = _nic(f"stream,server=off,addr.type=unix,addr.path={path}")
         with _booted([*machines.qemu(guest), *nic]) as console:
             yield _net(console, ports)
@@ -159,25 +157,3 @@ def _linked(one: GuestConsole, other: GuestConsole, address: str) -> Link:
     other.run(SERVE)
     one.run(f"until ping -c 1 -W 1 {address} > /dev/null; do true; done")
     return Link(one, address)
-
-
-@contextmanager
-def _passt(ports: tuple[int, int]) -> Iterator[Path]:
-    """The socket of a passt(1) of ours. As root it runs as nobody, who has to get at the place."""
-    with tempfile.TemporaryDirectory() as name:
-        os.chmod(name, 0o777)
-        path = Path(name) / "passt"
-        forwards = [word for pair in _pairs(ports) for word in ("-t", f"127.0.0.1/{pair}")]
-        process = subprocess.Popen(
-            ["passt", "-f", "-s", path, *forwards], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        try:
-            deadline = time.monotonic() + START_SECONDS
-            while not path.exists():
-                if process.poll() is not None or time.monotonic() > deadline:
-                    raise RuntimeError("passt did not start")
-                time.sleep(0.05)
-            yield path
-        finally:
-            process.kill()
-            process.wait()
