@@ -101,6 +101,8 @@ def test_memory_that_is_no_use(memory: str, debian: Guest) -> None:
         ["--network", "user", "-p", "0.0.0.0:99999:80"],
         ["--network", "user", "-p", "192.0.2.77:8080:80"],
         ["--network", "user", "--allow", "no/where"],
+        ["--network", "user", "--dns", "dns.example.org"],
+        ["--network", "none", "--dns", "192.0.2.1"],
         ["--network", "none", "-p", "8080:80"],
         ["--debug-exit", "0x10000"],
         ["--debug-exit", "port"],

@@ -1,4 +1,4 @@
-"""A web server on this host's loopback."""
+"""A web server on this host."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
 
 
 @contextmanager
-def serve(folder: Path) -> Iterator[int]:
+def serve(folder: Path, address: str = "127.0.0.1") -> Iterator[int]:
     """The files of ``folder``, at the port that is yielded."""
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(folder)))
+    server = http.server.ThreadingHTTPServer((address, 0), partial(_Quiet, directory=str(folder)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield server.server_port

@@ -53,6 +53,7 @@ class MachineConfig:
         publish: ports of the host that lead to the guest: ``[HOSTIP:]HOSTPORT:GUESTPORT[/udp]``.
         allow: what the guest may reach: names, ``*.NAME``, addresses and networks; nothing given: all but
             the host itself.
+        dns: name servers that are asked for the guest, ``ADDRESS[:PORT]``; nothing given: the host's.
         capture: a pcap file for all that passes the NIC.
         debug_exit: the port of an isa-debug-exit device; None for none.
         test_device: plug in the device that kvm-unit-tests wants.
@@ -78,6 +79,7 @@ class MachineConfig:
     network: str = "none"
     publish: Sequence[str] = ()
     allow: Sequence[str] = ()
+    dns: Sequence[str] = ()
     capture: AnyPath | None = None
     debug_exit: int | None = None
     test_device: bool = False
@@ -125,7 +127,7 @@ class MachineConfig:
     @property
     def net_config(self) -> NetConfig | None:
         capture = None if self.capture is None else os.fspath(self.capture)
-        return parse_network(self.network, self.publish, self.allow, capture, self.name)
+        return parse_network(self.network, self.publish, self.allow, capture, self.name, self.dns)
 
 
 def _parse_disk(text: str) -> DiskConfig:

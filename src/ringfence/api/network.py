@@ -3,6 +3,7 @@
 --network none|user|loopback|SWITCH|/path/to/socket
 -p [HOSTIP:]HOSTPORT:GUESTPORT[/udp]
 --allow NAME|*.NAME|ADDRESS[/BITS]
+--dns ADDRESS[:PORT]|[ADDRESS]:PORT
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from ringfence.errors import UserError
 
 #: Reachable from this machine alone, unless the user says otherwise.
 DEFAULT_HOST_IP = "127.0.0.1"
+DNS_PORT = 53
 _LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _NAME = re.compile(rf"(\*|(\*\.)?{_LABEL}(\.{_LABEL})*)\.?", re.ASCII)
 _SWITCH_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", re.ASCII)
@@ -39,6 +41,17 @@ class Forward:
 
 
 @dataclass(frozen=True)
+class NameServer:
+    """Who answers the guest's questions for names, as this host reaches it."""
+
+    ip: str
+    port: int = DNS_PORT
+
+    def __str__(self) -> str:
+        return f"[{self.ip}]:{self.port}" if ":" in self.ip else f"{self.ip}:{self.port}"
+
+
+@dataclass(frozen=True)
 class NetConfig:
     """A NIC and what it is plugged into.
 
@@ -50,6 +63,7 @@ class NetConfig:
         allow: what the guest may reach: names and networks; None for all but the host itself.
         capture: a file for all that passes.
         name: of the guest, as the network gives it to others.
+        name_servers: who is asked for names outside; none for those that the host asks.
     """
 
     kind: str
@@ -59,6 +73,7 @@ class NetConfig:
     allow: tuple[str, ...] | None = None
     capture: Path | None = None
     name: str = "guest"
+    name_servers: tuple[NameServer, ...] = ()
 
 
 def parse_network(
@@ -67,6 +82,7 @@ def parse_network(
     allow: Sequence[str] = (),
     capture: str | None = None,
     name: str = "",
+    dns: Sequence[str] = (),
 ) -> NetConfig | None:
     """The NIC that these describe; None for no network.
 
@@ -75,16 +91,17 @@ def parse_network(
     """
     forwards = tuple(parse_forward(text) for text in publish)
     rules = tuple(parse_allow(text) for text in allow) or None
+    name_servers = tuple(parse_name_server(text) for text in dns)
     kind, switch, socket = _parse_kind(network)
-    if kind not in ("user", "switch") and (forwards or rules):
-        raise UserError(f"--publish and --allow need a network: they say nothing of {network!r}")
+    if kind not in ("user", "switch") and (forwards or rules or name_servers):
+        raise UserError(f"--publish, --allow and --dns need a network: they say nothing of {network!r}")
     if kind == "none" and capture:
         raise UserError("nothing to capture without a network")
     if kind == "none":
         return None
     name = re.sub(r"[^a-z0-9-]+", "-", name.lower()).strip("-")[:63] or "guest"
     path = Path(capture) if capture else None
-    return NetConfig(kind, switch, socket, forwards, rules, path, name)
+    return NetConfig(kind, switch, socket, forwards, rules, path, name, name_servers)
 
 
 def _parse_kind(network: str) -> tuple[str, str, Path | None]:
@@ -124,6 +141,23 @@ def parse_allow(text: str) -> str:
     if not _NAME.fullmatch(text) or len(text) > 254 or re.fullmatch(r"[\d.]+", text):
         raise UserError(f"not a name or a network to allow: {text!r} (write NAME, *.NAME or ADDRESS/BITS)")
     return text.lower().rstrip(".")
+
+
+def parse_name_server(text: str) -> NameServer:
+    """``ADDRESS[:PORT]``, an IPv6 address in brackets where there is a port."""
+    match = re.fullmatch(r"(\[[^]]*:[^]]*\]|[^]:[]+)(?::(\d{1,5}))?", text, re.ASCII)
+    ip, port = (match.group(1).strip("[]"), int(match.group(2) or DNS_PORT)) if match else (text, DNS_PORT)
+    try:
+        address = ipaddress.ip_address(ip)
+    except ValueError as error:
+        raise UserError(
+            f"not a name server: {text!r} (write ADDRESS, ADDRESS:PORT or [ADDRESS]:PORT)"
+        ) from error
+    if address.is_multicast or address.is_unspecified or "%" in ip:
+        raise UserError(f"not the address of a name server: {ip!r}")
+    if not 1 <= port <= 0xFFFF:
+        raise UserError(f"not a port: {text!r}")
+    return NameServer(str(address), port)
 
 
 def as_network(text: str) -> Network | None:

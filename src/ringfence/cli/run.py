@@ -87,6 +87,9 @@ def _number(ctx: click.Context, parameter: click.Parameter, value: str | None) -
     multiple=True,
     help="Let the guest reach this and nothing else; repeatable.",
 )
+@click.option(
+    "--dns", metavar="ADDRESS[:PORT]", multiple=True, help="Ask this name server for the guest; repeatable."
+)
 @click.option("--capture", metavar="FILE", help="Write all that passes the NIC to a pcap file.")
 @click.option(
     "--debug-exit", metavar="PORT", callback=_number, help="An isa-debug-exit device, usually at 0xf4."

@@ -69,5 +69,5 @@ def _on_thread(net: NetConfig, thread: LoopThread) -> tuple[NetworkBackend, byte
     if net.socket is not None:
         return Stream(net.socket, thread.loop), MAC
     network = UserNetwork(thread.loop)
-    network.add(MAC, net.name, net.forwards, net.allow)
+    network.add(MAC, net.name, net.forwards, net.allow, net.name_servers)
     return network, MAC

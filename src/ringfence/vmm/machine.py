@@ -55,6 +55,7 @@ class Machine:
             socket's path.
         publish: ports of the host that lead to the guest, each as ``"[HOSTIP:]HOSTPORT:GUESTPORT[/udp]"``.
         allow: names, addresses and networks that the guest may reach; nothing: all but the host itself.
+        dns: name servers that are asked for the guest, each ``"ADDRESS[:PORT]"``; nothing: the host's.
         capture: a pcap file for all that passes the NIC.
         debug_exit: the port of an isa-debug-exit device; None for none.
         test_device: plug in the device that kvm-unit-tests wants.
@@ -85,6 +86,7 @@ class Machine:
         network: str = "none",
         publish: Sequence[str] = (),
         allow: Sequence[str] = (),
+        dns: Sequence[str] = (),
         capture: AnyPath | None = None,
         debug_exit: int | None = None,
         test_device: bool = False,
@@ -108,6 +110,7 @@ class Machine:
             network=network,
             publish=publish,
             allow=allow,
+            dns=dns,
             capture=capture,
             debug_exit=debug_exit,
             test_device=test_device,

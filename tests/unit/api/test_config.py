@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ringfence.api.config import DiskConfig, MachineConfig
-from ringfence.api.network import NetConfig
+from ringfence.api.network import NameServer, NetConfig, parse_name_server
 from ringfence.errors import UserError
 from ringfence.units import MIB
 
@@ -43,6 +43,8 @@ def test_networks() -> None:
         ({"kernel": "k", "network": "t?p"}, "no network 't\\?p'"),
         ({"kernel": "k", "capture": "file"}, "nothing to capture"),
         ({"kernel": "k", "publish": ["80:80"]}, "need a network"),
+        ({"kernel": "k", "dns": ["192.0.2.1"]}, "need a network"),
+        ({"kernel": "k", "network": "loopback", "dns": ["192.0.2.1"]}, "need a network"),
         ({"kernel": "k", "disks": [",ro"]}, "a disk without a file"),
         ({"kernel": "k", "debug_exit": 0x10000}, "not a port"),
         ({"kernel": "k", "raw_at": MIB}, "below 1 MiB"),
@@ -52,4 +54,34 @@ def test_networks() -> None:
 def test_what_makes_no_machine(values: dict[str, Any], reason: str) -> None:
     with pytest.raises(UserError, match=reason) as raised:
         MachineConfig(**values)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "server"),
+    [
+        ("192.0.2.1", NameServer("192.0.2.1", 53)),
+        ("127.0.0.1:5353", NameServer("127.0.0.1", 5353)),
+        ("2001:DB8::1", NameServer("2001:db8::1", 53)),
+        ("[2001:db8::1]", NameServer("2001:db8::1", 53)),
+        ("[::1]:65535", NameServer("::1", 65535)),
+    ],
+)
+def test_name_servers(text: str, server: NameServer) -> None:
+    assert parse_name_server(text) == server == parse_name_server(str(server))
+    net = MachineConfig("k", network="user", dns=[text]).net_config
+    assert net is not None and net.name_servers == (server,)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "dns.example.org", "192.0.2.1:", "192.0.2.1:0", "192.0.2.1:65536", "192.0.2.1:53:53", "192.0.2",
+        "[192.0.2.1]:53", "[::1]53", "[::1", "::1]", "[]", ":53", "0.0.0.0", "::", "224.0.0.251", "ff02::fb",
+        "fe80::1%eth0", "[fe80::1%eth0]:53", "192.0.2.1/32", "192.0.2.1:\u0665\u0663", "192.0.2.1\n",
+    ],
+)  # fmt: skip
+def test_what_is_no_name_server(text: str) -> None:
+    with pytest.raises(UserError, match=r"not (a|the address of a) name server|not a port") as raised:
+        parse_name_server(text)
     assert "\n" not in str(raised.value)

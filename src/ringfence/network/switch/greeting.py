@@ -1,6 +1,6 @@
 """What a VMM and a switch tell each other first: one JSON message each way, then packets.
 
-    {"version": 1, "name": "web", "forwards": ["127.0.0.1:8080:80"], "allow": null}
+    {"version": 1, "name": "web", "forwards": ["127.0.0.1:8080:80"], "allow": null, "dns": []}
     {"version": 1, "name": "web", "mac": "52:52:46:…", "address": "10.0.2.15"}    or    {"error": "…"}
 
 A peer is checked by the kernel first (SO_PEERCRED): only processes of the same user are let in.
@@ -15,13 +15,21 @@ import struct
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ringfence.api.network import Forward, NetConfig, parse_allow, parse_forward
+from ringfence.api.network import (
+    Forward,
+    NameServer,
+    NetConfig,
+    parse_allow,
+    parse_forward,
+    parse_name_server,
+)
 from ringfence.errors import UserError
 
 VERSION = 1
 MESSAGE_BYTES_MAX = 65536
 _FORWARDS_MAX = 256
 _ALLOW_MAX = 1024
+_NAME_SERVERS_MAX = 16
 _CREDENTIALS = struct.Struct("iII")
 
 
@@ -32,6 +40,7 @@ class Hello:
     name: str
     forwards: tuple[Forward, ...]
     allow: tuple[str, ...] | None
+    name_servers: tuple[NameServer, ...]
 
 
 @dataclass(frozen=True)
@@ -50,7 +59,12 @@ def is_same_user(connected: socket.socket) -> bool:
 
 
 def write_hello(net: NetConfig) -> bytes:
-    message = {"name": net.name, "forwards": [str(each) for each in net.forwards], "allow": net.allow}
+    message = {
+        "name": net.name,
+        "forwards": [str(each) for each in net.forwards],
+        "allow": net.allow,
+        "dns": [str(each) for each in net.name_servers],
+    }
     return _write(message)
 
 
@@ -63,7 +77,9 @@ def read_hello(message: bytes) -> Hello:
     if not isinstance(name, str) or not 0 < len(name) <= 63 or not name.isascii():
         raise UserError("the name of a machine on a switch has 1 to 63 letters")
     rules = None if allow is None else tuple(map(parse_allow, _strings(allow, _ALLOW_MAX)))
-    return Hello(name, tuple(map(parse_forward, _strings(forwards, _FORWARDS_MAX))), rules)
+    ports = tuple(map(parse_forward, _strings(forwards, _FORWARDS_MAX)))
+    name_servers = tuple(map(parse_name_server, _strings(fields.get("dns"), _NAME_SERVERS_MAX)))
+    return Hello(name, ports, rules, name_servers)
 
 
 def write_welcome(welcome: Welcome) -> bytes:
@@ -90,7 +106,7 @@ def read_welcome(message: bytes) -> Welcome:
 def _strings(value: Any, limit: int) -> list[str]:
     if isinstance(value, list) and len(value) <= limit and all(isinstance(each, str) for each in value):
         return value
-    raise UserError("ports and rules are lists of strings")
+    raise UserError(f"ports, rules and name servers are lists of strings, {limit} at most")
 
 
 def _write(fields: dict[str, Any]) -> bytes:

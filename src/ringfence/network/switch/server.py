@@ -120,7 +120,7 @@ class Switch:
             mac = _MAC_PREFIX + hashlib.sha256(name.encode()).digest()[:3]
             if mac == GATEWAY_MAC or mac in self._ports or self._network.clients.by_name(name) is not None:
                 continue
-            client = self._network.add(mac, name, hello.forwards, hello.allow)
+            client = self._network.add(mac, name, hello.forwards, hello.allow, hello.name_servers)
             if client is None:
                 break
             return client

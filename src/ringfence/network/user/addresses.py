@@ -8,7 +8,7 @@ it came.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from ringfence.network.user.policy import Policy
 
@@ -36,16 +36,23 @@ OURS = frozenset((GATEWAY, DNS, GATEWAY6, DNS6, LINK_LOCAL))
 #: What a guest may call itself in each family; one with more is not a host but a flood.
 ADDRESSES6_MAX = 8
 
+#: Address and port.
+Server = tuple[bytes, int]
+
 
 class Client:
     """A guest on the network."""
 
-    def __init__(self, name: str, mac: bytes, ip4: bytes, policy: Policy) -> None:
+    def __init__(
+        self, name: str, mac: bytes, ip4: bytes, policy: Policy, name_servers: Sequence[Server]
+    ) -> None:
         self.name = name
         self.mac = mac
         self.ip4 = ip4
         self.ip6: list[bytes] = []
         self.policy = policy
+        #: of its own; none for the network's
+        self.name_servers = list(name_servers)
 
 
 class Clients:
@@ -57,13 +64,15 @@ class Clients:
     def __iter__(self) -> Iterator[Client]:
         return iter(self._by_mac.values())
 
-    def add(self, name: str, mac: bytes, policy: Policy) -> Client | None:
+    def add(
+        self, name: str, mac: bytes, policy: Policy, name_servers: Sequence[Server] = ()
+    ) -> Client | None:
         """A new guest with the lowest free address; None when there is none."""
         taken = {client.ip4 for client in self}
         for number in range(_FIRST_CLIENT, _FIRST_CLIENT + CLIENTS_MAX):
             ip4 = _NETWORK[number].packed
             if ip4 not in taken:
-                client = self._by_mac[mac] = Client(name, mac, ip4, policy)
+                client = self._by_mac[mac] = Client(name, mac, ip4, policy, name_servers)
                 return client
         return None
 

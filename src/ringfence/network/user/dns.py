@@ -7,33 +7,30 @@ The network's own names are answered without asking anybody.
 
 from __future__ import annotations
 
+import ipaddress
 import secrets
 import socket
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ringfence.api.network import DNS_PORT, NameServer
 from ringfence.network.event_loop import READABLE
 from ringfence.network.user import hosts, names
-from ringfence.network.user.addresses import GATEWAY, GATEWAY6, PREFIX6, Client
+from ringfence.network.user.addresses import GATEWAY, GATEWAY6, PREFIX6, Client, Server
 from ringfence.network.user.policy import LOOPBACK6
 
 if TYPE_CHECKING:
     from ringfence.network.user.stack import UserNetwork
 
-PORT = 53
 #: Questions that wait for an answer; the oldest gives way.
 PENDING_MAX = 64
 TIMEOUT_SECONDS = 10
 _HOST_NAMES = ("gateway", "host")
 
 Answer = Callable[[bytes], None]
-
-
-#: Address and port.
-Server = tuple[bytes, int]
 
 
 def resolvers(path: Path = Path("/etc/resolv.conf")) -> list[Server]:
@@ -48,20 +45,28 @@ def resolvers(path: Path = Path("/etc/resolv.conf")) -> list[Server]:
         if len(words) >= 2 and words[0] == "nameserver":
             family = socket.AF_INET6 if ":" in words[1] else socket.AF_INET
             try:
-                found.append((socket.inet_pton(family, words[1]), PORT))
+                found.append((socket.inet_pton(family, words[1]), DNS_PORT))
             except OSError:
                 continue  # with an interface's name at its end
     return found
 
 
+def as_servers(name_servers: Sequence[NameServer]) -> list[Server]:
+    return [(ipaddress.ip_address(each.ip).packed, each.port) for each in name_servers]
+
+
 class Forwarder:
-    """Answers the queries of a network's guests."""
+    """Answers the queries of a network's guests; ``servers`` are for those that have none of their own."""
 
     def __init__(self, network: UserNetwork, servers: list[Server]) -> None:
         self._network = network
-        self.servers = servers
+        self._servers = servers
         self._next = 0
         self._pending: OrderedDict[int, socket.socket] = OrderedDict()
+
+    def servers_of(self, client: Client) -> list[Server]:
+        """Who is asked for a guest."""
+        return client.name_servers or self._servers
 
     def ask(self, client: Client, query: bytes, answer: Answer) -> None:
         """``answer`` is called at most once, now or later."""
@@ -106,10 +111,11 @@ class Forwarder:
         return [GATEWAY, GATEWAY6] if asking.policy.allows(LOOPBACK6) else [GATEWAY]
 
     def _forward(self, client: Client, query: bytes, question: names.Question, answer: Answer) -> None:
-        if not self.servers:
+        servers = self.servers_of(client)
+        if not servers:
             raise OSError("no name server")
         self._next += 1
-        server = self.servers[self._next % len(self.servers)]
+        server = servers[self._next % len(servers)]
         asking = hosts.connect(socket.SOCK_DGRAM, *server)
         if len(self._pending) >= PENDING_MAX:
             self._forget(next(iter(self._pending)))

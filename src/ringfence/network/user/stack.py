@@ -15,12 +15,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from ringfence.api.network import Forward
+from ringfence.api.network import DNS_PORT, Forward, NameServer
 from ringfence.network import offload
 from ringfence.network.backend import OnReceive
 from ringfence.network.event_loop import EventLoop
 from ringfence.network.user import arp, dhcp, dns, hosts, ip, ndp, udp
-from ringfence.network.user.addresses import ANY, ANY6, DNS, DNS6, GATEWAY, OURS, Client, Clients
+from ringfence.network.user.addresses import ANY, ANY6, DNS, DNS6, GATEWAY, OURS, Client, Clients, Server
 from ringfence.network.user.forward import Listeners
 from ringfence.network.user.icmp import Icmp
 from ringfence.network.user.ip import Datagram
@@ -35,7 +35,7 @@ class UserNetwork:
     Everything but the constructor and `add` before the loop runs is called by the loop.
     """
 
-    def __init__(self, loop: EventLoop, name_servers: list[dns.Server] | None = None) -> None:
+    def __init__(self, loop: EventLoop, name_servers: list[Server] | None = None) -> None:
         self.loop = loop
         self.clients = Clients()
         self.counters: Counter[str] = Counter()
@@ -52,14 +52,19 @@ class UserNetwork:
     # -- guests --
 
     def add(
-        self, mac: bytes, name: str, forwards: Sequence[Forward] = (), allow: Sequence[str] | None = None
+        self,
+        mac: bytes,
+        name: str,
+        forwards: Sequence[Forward] = (),
+        allow: Sequence[str] | None = None,
+        name_servers: Sequence[NameServer] = (),
     ) -> Client | None:
         """A guest joins; None when there is no address for it.
 
         Raises:
             UserError: a port can't be published.
         """
-        client = self.clients.add(name, mac, Policy(allow))
+        client = self.clients.add(name, mac, Policy(allow), dns.as_servers(name_servers))
         if client is not None and forwards:
             try:
                 self._listeners[client] = Listeners(self, client, forwards)
@@ -166,8 +171,8 @@ class UserNetwork:
         received = udp.parse(datagram.payload)
         if received is None:
             self.counters["udp_malformed"] += 1
-        elif datagram.destination in (DNS, DNS6) and received.destination_port == dns.PORT:
-            key = (datagram.source, received.source_port, datagram.destination, dns.PORT)
+        elif datagram.destination in (DNS, DNS6) and received.destination_port == DNS_PORT:
+            key = (datagram.source, received.source_port, datagram.destination, DNS_PORT)
             self.dns.ask(
                 client, bytes(received.data), lambda message: self.udp.send_to_guest(client, key, message)
             )

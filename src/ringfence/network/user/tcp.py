@@ -6,8 +6,9 @@ import socket
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from ringfence.network.user import dns, hosts, icmp
-from ringfence.network.user.addresses import DNS, DNS6, GATEWAY, OURS, Client
+from ringfence.api.network import DNS_PORT
+from ringfence.network.user import hosts, icmp
+from ringfence.network.user.addresses import DNS, DNS6, GATEWAY, OURS, Client, Server
 from ringfence.network.user.ip import Datagram
 from ringfence.network.user.tcp_connection import Connection, Key
 from ringfence.network.user.tcp_queues import Budget
@@ -131,10 +132,10 @@ class Tcp:
             connection = self._connections[key] = Connection(self, client, key, outside)
             connection.call_host(segment, datagram)
 
-    def _outside(self, client: Client, destination: bytes, port: int) -> dns.Server | None:
+    def _outside(self, client: Client, destination: bytes, port: int) -> Server | None:
         """Names over TCP go to a name server as they are: only where all names are allowed."""
-        if destination in (DNS, DNS6) and port == dns.PORT and client.policy.is_open:
-            return next(iter(self.network.dns.servers), None)
+        if destination in (DNS, DNS6) and port == DNS_PORT and client.policy.is_open:
+            return next(iter(self.network.dns.servers_of(client)), None)
         address = hosts.outside(client, destination)
         return None if address is None else (address, port)
 

@@ -8,12 +8,13 @@ import socket
 import struct
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fake_station import GATEWAY_MAC, dns_query, ipv4, udp_of
+from fake_station import DNS, GATEWAY_MAC, dns_query, ipv4, udp, udp_of
 
-from ringfence.api.network import NetConfig, parse_forward
+from ringfence.api.network import NetConfig, parse_forward, parse_name_server
 from ringfence.errors import HostError, UserError
 from ringfence.network.event_loop import EventLoop
 from ringfence.network.offload import PLAIN, plain
@@ -200,6 +201,20 @@ def test_a_name_that_is_taken_gets_a_number(lab: Lab) -> None:
     assert third.name == "alpha"
 
 
+def test_each_machine_has_its_own_name_servers(lab: Lab) -> None:
+    for net in (ALPHA, BETA):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+            server.bind(("127.0.0.1", 0))
+            server.settimeout(10)
+            own = parse_name_server(f"127.0.0.1:{server.getsockname()[1]}")
+            link, welcome = lab.join(replace(net, name_servers=(own,)))
+            question = dns_query(f"{net.name}.example.org")
+            packet = udp(6000, DNS, 53, question, _address(welcome))
+            link.send(packet[:18] + _mac(welcome) + packet[24:])
+            lab.loop.run_once(0.05)
+            assert server.recv(512)[2:] == question[2:]
+
+
 def test_a_port_that_is_taken_is_refused(lab: Lab) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         forward = parse_forward(f"{taken.getsockname()[1]}:80")
@@ -212,14 +227,17 @@ def test_a_port_that_is_taken_is_refused(lab: Lab) -> None:
     "fields",
     [
         {},
-        {"version": 2, "name": "x", "forwards": [], "allow": None},
-        {"version": 1, "name": "", "forwards": [], "allow": None},
-        {"version": 1, "name": "x" * 64, "forwards": [], "allow": None},
-        {"version": 1, "name": 5, "forwards": [], "allow": None},
-        {"version": 1, "name": "x", "forwards": [5], "allow": None},
-        {"version": 1, "name": "x", "forwards": ["no port"], "allow": None},
-        {"version": 1, "name": "x", "forwards": [], "allow": "all"},
-        {"version": 1, "name": "x", "forwards": [], "allow": ["/"]},
+        {"version": 2, "name": "x", "forwards": [], "allow": None, "dns": []},
+        {"version": 1, "name": "", "forwards": [], "allow": None, "dns": []},
+        {"version": 1, "name": "x" * 64, "forwards": [], "allow": None, "dns": []},
+        {"version": 1, "name": 5, "forwards": [], "allow": None, "dns": []},
+        {"version": 1, "name": "x", "forwards": [5], "allow": None, "dns": []},
+        {"version": 1, "name": "x", "forwards": ["no port"], "allow": None, "dns": []},
+        {"version": 1, "name": "x", "forwards": [], "allow": "all", "dns": []},
+        {"version": 1, "name": "x", "forwards": [], "allow": ["/"], "dns": []},
+        {"version": 1, "name": "x", "forwards": [], "allow": None},
+        {"version": 1, "name": "x", "forwards": [], "allow": None, "dns": ["nowhere"]},
+        {"version": 1, "name": "x", "forwards": [], "allow": None, "dns": ["192.0.2.1"] * 17},
         [],
         "text",
     ],

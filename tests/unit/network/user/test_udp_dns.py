@@ -176,6 +176,19 @@ def test_own_names(resolving: Station) -> None:
     assert _code(frame) == 3
 
 
+def test_a_guest_with_a_name_server_of_its_own(make_station, server: socket.socket) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as hosts_own:
+        hosts_own.bind(("127.0.0.1", 0))
+        hosts_own.setblocking(False)
+        station = make_station(name_servers=[(LOOPBACK, _port(hosts_own))])
+        station.client.name_servers = [(LOOPBACK, _port(server))]
+        for _ in range(3):
+            _ask(station, dns_query("example.org"))
+            assert server.recv(512)[2:] == dns_query("example.org")[2:]
+        with pytest.raises(BlockingIOError):
+            hosts_own.recv(1)
+
+
 def test_no_name_server(make_station) -> None:
     station = make_station()
     (frame,) = _ask(station, dns_query("example.org"))
