@@ -164,12 +164,12 @@ class Board:
         """The HPET sits between the older timers and their wires, which it can take over."""
         clock = self.clock
         hpet = Hpet(clock, self.interrupts.free_pins, self.irq(ports.IRQ_TIMER), self.irq(ports.IRQ_RTC))
-        self.rtc = Rtc(clock, Line(hpet.rtc_sink))
+        self.rtc = Rtc(clock, hpet.rtc_line)
         self.rtc.set_memory_size(self.map.low_end, self.map.high_bytes)
         self.rtc.set_cpu_count(len(self.vcpus))
         self.acpi_pm = AcpiPm(clock, self.irq(ports.IRQ_SCI), self._power_off)
         self._plug_memory(hpet, mm.HPET_BASE, mm.HPET_BYTES)
-        self._plug(Pit(clock, Line(hpet.pit_sink)), ports.PIT)
+        self._plug(Pit(clock, hpet.pit_line), ports.PIT)
         self._plug(self.rtc, ports.RTC)
         self._plug(self.acpi_pm, ports.ACPI_PM)
 

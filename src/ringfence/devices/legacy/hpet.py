@@ -6,7 +6,7 @@ replacement, in place of the PIT's and the RTC's; none are written to memory (FS
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 
 from ringfence.devices.clock import MIN_PERIOD_NS, Clock
@@ -50,8 +50,8 @@ class Hpet:
     """The register block.
 
     ``lines`` lead to the I/O APIC's pins of these numbers. ``timer_line`` and ``rtc_line`` lead to IRQ 0
-    and IRQ 8: the PIT's and the RTC's own lines end here, in `pit_sink` and `rtc_sink`, and are
-    passed on unless legacy replacement cuts them off.
+    and IRQ 8: the PIT's and the RTC's own lines, `pit_line` and `rtc_line`, end here and are passed on
+    unless legacy replacement cuts them.
     """
 
     def __init__(
@@ -66,9 +66,8 @@ class Hpet:
         self._clock = clock
         self._lines = lines
         self._legacy_lines = (timer_line, rtc_line)
-        self._legacy_inputs = [False, False]
-        self.pit_sink: Callable[[bool], None] = partial(self._legacy_input, 0)
-        self.rtc_sink: Callable[[bool], None] = partial(self._legacy_input, 1)
+        self.pit_line = Line(partial(self._legacy_input, timer_line))
+        self.rtc_line = Line(partial(self._legacy_input, rtc_line))
         self._alarms = [clock.alarm(partial(self._fire, index)) for index in range(TIMERS)]
         #: next match of a timer whose interrupt is off, in guest time
         self._unheard: list[int | None] = [None] * TIMERS
@@ -245,14 +244,19 @@ class Hpet:
             if line is not None:
                 line.lower()
 
-    def _legacy_input(self, index: int, level: bool) -> None:
-        self._legacy_inputs[index] = level
+    def _legacy_input(self, wire: Line, level: bool) -> None:
         if not self.config & CONFIG_LEGACY:
-            self._legacy_lines[index].set(level)
+            wire.set(level)
 
     def _pass_on_legacy(self) -> None:
-        for line, level in zip(self._legacy_lines, self._legacy_inputs, strict=True):
-            line.set(level and not self.config & CONFIG_LEGACY)
+        """Cut the older timers off, or connect them again."""
+        self._cut_or_mend()
+        for line, wire in zip((self.pit_line, self.rtc_line), self._legacy_lines, strict=True):
+            wire.set(line.level and line.is_heard)
+
+    def _cut_or_mend(self) -> None:
+        for line in (self.pit_line, self.rtc_line):
+            line.hear(not self.config & CONFIG_LEGACY)
 
     def save(self) -> Record:
         for index in range(TIMERS):
@@ -264,6 +268,7 @@ class Hpet:
         restore_fields(self, record, ("config", "status", "count"))
         for timer, saved in zip(self.timers, record["timers"], strict=True):
             restore_fields(timer, saved, _STATE)
+        self._cut_or_mend()
         for index in range(TIMERS):
             self._set_alarm(index)
             if self.status & 1 << index:

@@ -185,6 +185,7 @@ class Pit(ByteRegisters):
         self.line = line
         self._ticker = Ticker(clock, self._edge)
         self._expiry = clock.alarm(self._edge)
+        line.on_hearing = lambda: self._ticker.mute(not line.is_heard)
         self.reset()
 
     def reset(self) -> None:

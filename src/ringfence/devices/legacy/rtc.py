@@ -1,7 +1,8 @@
 """The real-time clock and CMOS RAM: Motorola MC146818A data sheet, "Registers".
 
 The calendar runs on the host's UTC plus what the guest set it apart by; the update cycle, the
-alarm and the periodic interrupt come from the virtual machine's clock.
+alarm and the periodic interrupt come from the virtual machine's clock. With their interrupts off
+they wake nobody: the flags are worked out when somebody looks.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ SECONDS, MINUTES, HOURS, WEEKDAY, DAY, MONTH, YEAR = 0, 2, 4, 6, 7, 8, 9
 REG_A, REG_B, REG_C, REG_D, CENTURY = 0x0A, 0x0B, 0x0C, 0x0D, 0x32
 EQUIPMENT, CPU_COUNT = 0x14, 0x5F
 TIME_REGISTERS = (SECONDS, MINUTES, HOURS, WEEKDAY, DAY, MONTH, YEAR, CENTURY)
-#: Each alarm byte and the time it is compared with.
-ALARMS = ((1, SECONDS), (3, MINUTES), (5, HOURS))
+#: Bytes that are compared with the time's seconds, minutes and hours.
+ALARMS = (1, 3, 5)
 
 A_UIP, A_DIVIDER, A_DIVIDER_NORMAL, A_RATE = 0x80, 0x70, 0x20, 0x0F
 B_SET, B_PIE, B_AIE, B_UIE, B_SQWE, B_BINARY, B_24H = 0x80, 0x40, 0x20, 0x10, 0x08, 0x04, 0x02
@@ -30,6 +31,7 @@ C_IRQ, C_PERIODIC, C_ALARM, C_UPDATE = 0x80, 0x40, 0x20, 0x10
 D_VALID = 0x80
 
 PM = 0x80
+DAY_S = 86_400
 CRYSTAL_HZ = 32768
 #: UIP is up 244 us before an update of 1984 us, which ends with the second.
 UPDATE_NS = 244_000 + 1_984_000
@@ -58,6 +60,8 @@ class Rtc(ByteRegisters):
         self.cmos[EQUIPMENT] = 0x06  # coprocessor and pointing device
         self._ticker = Ticker(clock, lambda: self._flag(C_PERIODIC))
         self._second = clock.alarm(self._update)
+        #: the calendar's second whose update cycle was the last one done
+        self._updated_s = self._calendar_s()
         self._set_second()
 
     def reset(self) -> None:
@@ -111,12 +115,16 @@ class Rtc(ByteRegisters):
             self._set_periodic()
             self._update_line()
         elif self.index not in (REG_C, REG_D):
+            self._update()  # with the alarm of before
             self.cmos[self.index] = value
 
     # calendar
 
     def _now_ns(self) -> int:
         return self._wall_ns() + self.offset_s * NS_PER_S
+
+    def _calendar_s(self) -> int:
+        return self._now_ns() // NS_PER_S
 
     def _is_running(self) -> bool:
         divider = self.cmos[REG_A] & A_DIVIDER
@@ -128,16 +136,17 @@ class Rtc(ByteRegisters):
     def _encode(self, value: int) -> int:
         return value if self.cmos[REG_B] & B_BINARY else value // 10 << 4 | value % 10
 
+    def _encode_hour(self, hour: int) -> int:
+        if self.cmos[REG_B] & B_24H:
+            return self._encode(hour)
+        return self._encode((hour + 11) % 12 + 1) | (PM if hour >= 12 else 0)
+
     def _decode(self, value: int) -> int:
         return value if self.cmos[REG_B] & B_BINARY else (value >> 4) * 10 + (value & 0x0F)
 
     def _show_time(self) -> None:
         """The calendar of now, in the guest's chosen format, into the time registers."""
-        now = time.gmtime(self._now_ns() // NS_PER_S)
-        if self.cmos[REG_B] & B_24H:
-            hours = self._encode(now.tm_hour)
-        else:
-            hours = self._encode((now.tm_hour + 11) % 12 + 1) | (PM if now.tm_hour >= 12 else 0)
+        now = time.gmtime(self._calendar_s())
         weekday = (now.tm_wday + 1) % 7 + 1  # Sunday is 1
         for register, value in (
             (SECONDS, now.tm_sec),
@@ -149,10 +158,11 @@ class Rtc(ByteRegisters):
             (CENTURY, now.tm_year // 100 % 100),
         ):
             self.cmos[register] = self._encode(value)
-        self.cmos[HOURS] = hours
+        self.cmos[HOURS] = self._encode_hour(now.tm_hour)
 
     def _write_time(self, value: int) -> None:
         if self._is_running():
+            self._update()
             self._show_time()
             self.cmos[self.index] = value
             self._set_calendar()
@@ -178,9 +188,11 @@ class Rtc(ByteRegisters):
             )
         )
         self.offset_s = seconds - self._wall_ns() // NS_PER_S
+        self._updated_s = seconds
 
     def _change_mode(self, register: int, value: int) -> None:
         """Write A or B, which may stop the calendar or set it going."""
+        self._update()
         was_running = self._is_running()
         if was_running:
             self._show_time()
@@ -203,6 +215,7 @@ class Rtc(ByteRegisters):
         self.line.set(bool(self.cmos[REG_C] & C_IRQ))
 
     def _read_c(self) -> int:
+        self._update()
         count = self._periodic_count()
         if count != self.periodic_seen and not self.cmos[REG_B] & B_PIE:
             # With the interrupt off no ticker runs: the flag is worked out when it is looked at.
@@ -214,20 +227,30 @@ class Rtc(ByteRegisters):
         return value
 
     def _set_second(self) -> None:
-        if self._is_running():
+        if self._is_running() and self.cmos[REG_B] & (B_AIE | B_UIE):
             self._second.set(self._clock.now_ns() + NS_PER_S - self._now_ns() % NS_PER_S)
         else:
             self._second.cancel()
 
     def _update(self) -> None:
-        """The end of an update cycle, once a second."""
-        self._show_time()
-        flags = C_UPDATE
-        # An alarm byte with both top bits set matches any value.
-        if all(self.cmos[at] >= 0xC0 or self.cmos[at] == self.cmos[of] for at, of in ALARMS):
-            flags |= C_ALARM
-        self._flag(flags)
+        """Do the update cycles since the last: one at the end of each second."""
+        now = self._calendar_s()
+        if self._is_running() and now > self._updated_s:
+            flags = C_UPDATE
+            since = range(max(self._updated_s, now - DAY_S) + 1, now + 1)
+            if not self.cmos[REG_C] & C_ALARM and any(map(self._is_alarm, since)):
+                flags |= C_ALARM
+            self._flag(flags)
+        self._updated_s = now
         self._set_second()
+
+    def _is_alarm(self, second: int) -> bool:
+        """An alarm byte with both top bits set matches any value."""
+        minute, hour = second // 60 % 60, second // 3600 % 24
+        shown = self._encode(second % 60), self._encode(minute), self._encode_hour(hour)
+        return all(
+            self.cmos[at] >= 0xC0 or self.cmos[at] == value for at, value in zip(ALARMS, shown, strict=True)
+        )
 
     def _period_cycles(self) -> int:
         """The periodic interrupt's period in cycles of the crystal; 0 = off."""
@@ -250,11 +273,13 @@ class Rtc(ByteRegisters):
             self._ticker.stop()
 
     def save(self) -> Record:
+        self._update()
         return super().save() | {"cmos": bytes(self.cmos), "ticker": self._ticker.save()}
 
     def restore(self, record: Record) -> None:
         super().restore(record)
         self.cmos = bytearray(record["cmos"])
         self._ticker.restore(record["ticker"])
+        self._updated_s = self._calendar_s()
         self._set_second()
         self.line.set(bool(self.cmos[REG_C] & C_IRQ))

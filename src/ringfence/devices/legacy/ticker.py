@@ -31,6 +31,7 @@ class Ticker:
         self.ticks = 0
         self.owed = 0
         self.is_running = False
+        self._is_muted = False
 
     def start(self, epoch_ns: int, numerator: int, denominator: int = 1) -> None:
         self.epoch_ns, self.period = epoch_ns, [numerator, denominator]
@@ -38,6 +39,14 @@ class Ticker:
         self.is_running = True
         self.ticks = self._elapsed(self._clock.now_ns())
         self._set_alarm(self._clock.now_ns())
+
+    def mute(self, is_muted: bool) -> None:
+        """While nobody hears the ticks there are none: no guest is woken for them, and none is owed later."""
+        self._is_muted = is_muted
+        if self.is_running:
+            now = self._clock.now_ns()
+            self.ticks, self.owed = self._elapsed(now), 0
+            self._set_alarm(now)
 
     def stop(self) -> None:
         self.is_running = False
@@ -58,6 +67,9 @@ class Ticker:
             self._set_alarm(now)
 
     def _set_alarm(self, now: int) -> None:
+        if self._is_muted:
+            self._alarm.cancel()
+            return
         numerator, denominator = self.period
         deadline = self.epoch_ns - (-(self.ticks + 1) * numerator // denominator)
         if self.owed > 0:

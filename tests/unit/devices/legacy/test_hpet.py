@@ -6,6 +6,7 @@ import pytest
 from fake_time import FakeTime, Recorder
 
 from ringfence.devices.legacy.hpet import TICK_NS, Hpet
+from ringfence.devices.legacy.pit import Pit
 
 CONFIG, STATUS, COUNTER = 0x10, 0x20, 0xF0
 ENABLE, LEGACY = 1, 2
@@ -155,16 +156,37 @@ def test_a_timer_that_is_off_wakes_nobody_and_goes_on(hpet: Block) -> None:
     assert hpet.pins[20].edges == 1
 
 
+def test_a_timer_that_is_cut_off_wakes_nobody_and_goes_on_in_phase(hpet: Block, time: FakeTime) -> None:
+    pit = Pit(time.clock, hpet.pit_line)
+    for offset, value in ((3, 0x34), (0, 0x9C), (0, 0x2E)):  # some 100 Hz
+        pit.write(offset, 1, value)
+    hpet.ticks(55 * MS)
+    assert hpet.irq0.edges == 6, "one as the mode was set"
+    hpet.put(CONFIG, LEGACY)
+    assert time.clock.next_deadline_ns() is None
+    hpet.ticks(1000 * MS)
+    hpet.put(CONFIG, 0)
+    assert hpet.irq0.edges == 7, "the line is high"
+    hpet.ticks(4 * MS)
+    assert hpet.irq0.edges == 7
+    hpet.ticks(3 * MS)
+    assert hpet.irq0.edges == 8, "none is owed"
+    hpet.put(CONFIG, LEGACY)
+    for offset, value in ((3, 0x34), (0, 0x9C), (0, 0x2E)):
+        pit.write(offset, 1, value)
+    assert time.clock.next_deadline_ns() is None, "begun while it is cut off"
+
+
 def test_legacy_replacement_cuts_off_the_old_timers(hpet: Block) -> None:
-    hpet.pit_sink(True)
-    hpet.rtc_sink(True)
+    hpet.pit_line.raise_()
+    hpet.rtc_line.raise_()
     assert hpet.irq0.level
     assert hpet.irq8.level
     hpet.put(CONFIG, LEGACY)
     assert not hpet.irq0.level
     assert not hpet.irq8.level
-    hpet.pit_sink(False)
-    hpet.pit_sink(True)
+    hpet.pit_line.lower()
+    hpet.pit_line.raise_()
     assert hpet.irq0.edges == 1
     hpet.put(CONFIG, 0)
     assert hpet.irq0.level

@@ -145,6 +145,24 @@ def test_alarm_with_wildcards(rtc: Cmos, time: FakeTime, line: Recorder) -> None
     assert line.edges == 2
 
 
+def test_with_its_interrupts_off_it_wakes_nobody(rtc: Cmos, time: FakeTime) -> None:
+    rtc.put(SEC_ALARM, 0x02)
+    rtc.put(MIN_ALARM, 0x50)
+    rtc.put(HOUR_ALARM, 0x13)
+    assert time.clock.next_deadline_ns() is None
+    time.advance(240 * NS_PER_S)
+    assert rtc.get(C) & 0x30 == 0x10, "13:49:58"
+    time.advance(10 * NS_PER_S)
+    rtc.put(MIN_ALARM, 0xFF)
+    rtc.put(HOUR_ALARM, 0x99)
+    assert rtc.get(C) & 0x30 == 0x30, "it was the alarm's second once"
+    time.advance(100_000 * NS_PER_S)
+    assert rtc.get(C) & 0x30 == 0x10
+    rtc.put(B, SET | H24)
+    time.advance(NS_PER_S)
+    assert rtc.get(C) & 0x30 == 0, "it stands still"
+
+
 @pytest.mark.parametrize(("rate", "hz"), [(1, 256), (2, 128), (3, 8192), (6, 1024), (15, 2)])
 def test_periodic_interrupt(rtc: Cmos, time: FakeTime, line: Recorder, rate: int, hz: int) -> None:
     rtc.put(A, 0x20 | rate)
