@@ -51,7 +51,9 @@ def test_a_life(user: User) -> None:
     vm.console.send("echo awake$((1+1))\n")
     vm.console.expect("awake2")
     assert "awake2" in user.ringfence("logs", "one")
-    assert json.loads(user.ringfence("inspect", "one"))[0]["state"] == "running"
+    described = user.ringfence("inspect", "one")
+    assert json.loads(described)[0]["state"] == "running"
+    assert '\n    "name": "one",\n' in described, "to be looked through with grep"
     assert "one" in user.ringfence("stats", "--no-stream")
     vm.console.send("poweroff\n")
     assert user.ringfence("wait", "one") == "0\n"

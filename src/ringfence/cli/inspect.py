@@ -16,7 +16,7 @@ from ringfence.cli.machines import many_names, print_json
 @click.option("--json", "is_json", is_flag=True, expose_value=False, help="Print JSON, as it always does.")
 def command(names: tuple[str, ...]) -> None:
     """Show configuration, state, report and jail of machines."""
-    print_json([_describe(name) for name in names])
+    print_json([_describe(name) for name in names], is_long=True)
 
 
 def _describe(name: str) -> dict[str, Any]:
@@ -35,4 +35,6 @@ def _describe(name: str) -> dict[str, Any]:
     if record.is_alive:
         with contextlib.suppress(RingfenceError, TimeoutError):
             found |= asdict(VM(name).inspect())
+            for vcpu in found["report"]["vcpus"]:
+                del vcpu["rows"]  # counters by instruction: `run --report` has them, for `explain`
     return found

@@ -68,9 +68,9 @@ def find_vm(name: str) -> VM:
     return vm
 
 
-def print_json(value: Any) -> None:
-    """Dataclasses as objects; on a terminal indented, else a line."""
-    indent = 2 if sys.stdout.isatty() else None
+def print_json(value: Any, is_long: bool = False) -> None:
+    """Dataclasses as objects; on a terminal indented, else a line, unless it would be a long one."""
+    indent = 2 if is_long or sys.stdout.isatty() else None
     click.echo(json.dumps(value, indent=indent, default=_plain))
 
 
