@@ -26,9 +26,7 @@ SYSTEM_BYTES = 0x50000
 STEPS = 64
 #: one in so many random instructions goes on to the next, at least
 COMPARED_PART = 8
-QUIET = settings(
-    deadline=None, derandomize=True, database=None, max_examples=400, suppress_health_check=list(HealthCheck)
-)
+QUIET = settings(derandomize=True, database=None, max_examples=400, suppress_health_check=list(HealthCheck))
 THOROUGH = settings(QUIET, max_examples=50_000)
 
 PREFIXES = [b"", b"", b"", b"\x66", b"\x67", b"\xf0", b"\xf2", b"\xf3", b"\x48", b"\x41", b"\x26\x66"]

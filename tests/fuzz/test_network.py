@@ -71,7 +71,7 @@ ANY_FRAME = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(ANY_FRAME, max_size=12))
 def test_any_frames(packets: list[bytes]) -> None:
     station = Station(allow=("127.0.0.1/32",))
@@ -95,7 +95,7 @@ SEGMENTS = st.lists(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(SEGMENTS, st.binary(max_size=20).map(lambda options: options[: len(options) & ~3]))
 def test_any_segments_of_a_connection(
     segments: list[tuple[int, int, int, int, bytes, bytes]], options: bytes

@@ -25,7 +25,7 @@ from ringfence.shares.fuse.server import FuseServer
 from ringfence.shares.ninep import wire as ninep
 from ringfence.shares.ninep.server import NinePServer
 
-fuzz = settings(max_examples=300, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+fuzz = settings(max_examples=300, derandomize=True, suppress_health_check=list(HealthCheck))
 
 names = st.sampled_from(
     [b"a", b"b", b"dir", b"link", b"fifo", b"..", b".", b"", b"../secret", b"x" * 256, b"n/m"]

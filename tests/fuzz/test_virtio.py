@@ -86,7 +86,7 @@ KINDS: dict[str, Callable[[], VirtioDevice]] = {
     "9p": lambda: VirtioNineP("9p", NINEP, "tag"),
 }
 
-fuzz = settings(max_examples=250, deadline=2000, derandomize=True, suppress_health_check=list(HealthCheck))
+fuzz = settings(max_examples=250, derandomize=True, suppress_health_check=list(HealthCheck))
 
 edges = st.sampled_from([0, 1, 2**16 - 1, 2**31, 2**32 - 1, 2**63, 2**64 - 1, RAM_BYTES, RAM_BYTES - 1])
 #: the rings themselves are the most interesting place for a device to write to

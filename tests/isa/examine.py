@@ -27,7 +27,7 @@ def examine(
     """Compare the host's outcome with ours on `samples` draws."""
 
     @settings(
-        max_examples=samples, deadline=None, derandomize=True, database=None,
+        max_examples=samples, derandomize=True, database=None,
         suppress_health_check=list(HealthCheck),
     )  # fmt: skip
     @given(st.binary(min_size=DRAW_BYTES, max_size=DRAW_BYTES))

@@ -105,7 +105,7 @@ def examine(twins: Twins, count: int, samples: int) -> None:
     records = [rig.cpu.save() for rig in rigs]
 
     @settings(
-        max_examples=samples, deadline=None, derandomize=True, database=None,
+        max_examples=samples, derandomize=True, database=None,
         suppress_health_check=list(HealthCheck),
     )  # fmt: skip
     @given(st.binary(min_size=DRAW_BYTES, max_size=DRAW_BYTES))

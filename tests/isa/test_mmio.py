@@ -43,7 +43,7 @@ def on_bus(request: pytest.FixtureRequest) -> Guest:
 @pytest.mark.parametrize("mnemonic", ROWS)
 def test_a_bus_is_as_good_as_ram(mnemonic: str, in_ram: Guest, on_bus: Guest) -> None:
     @settings(
-        max_examples=6, deadline=None, derandomize=True, database=None,
+        max_examples=6, derandomize=True, database=None,
         suppress_health_check=list(HealthCheck),
     )  # fmt: skip
     @given(st.binary(min_size=DRAW_BYTES, max_size=DRAW_BYTES))
@@ -61,7 +61,7 @@ def test_a_bus_is_as_good_as_ram_in_sequences(in_ram: Guest, on_bus: Guest) -> N
     judge = HostJudge()
 
     @settings(
-        max_examples=600, deadline=None, derandomize=True, database=None,
+        max_examples=600, derandomize=True, database=None,
         suppress_health_check=list(HealthCheck),
     )  # fmt: skip
     @given(st.binary(min_size=192, max_size=192))

@@ -49,7 +49,7 @@ def listing(code: bytes) -> str:
 
 def examine(judge: HostJudge, guest: Guest, count: int, samples: int) -> None:
     @settings(
-        max_examples=samples, deadline=None, derandomize=True, database=None,
+        max_examples=samples, derandomize=True, database=None,
         suppress_health_check=list(HealthCheck),
     )  # fmt: skip
     @given(st.binary(min_size=DRAW_BYTES, max_size=DRAW_BYTES))

@@ -42,7 +42,7 @@ def examine(row: Row, mode: int, judge: UnicornJudge, guests: list[RealMode], sa
     takers = [guest for guest in guests if guest.takes(row)]
 
     @settings(
-        max_examples=samples, deadline=None, derandomize=True, database=None,
+        max_examples=samples, derandomize=True, database=None,
         suppress_health_check=list(HealthCheck),
     )  # fmt: skip
     @given(st.binary(min_size=DRAW_BYTES, max_size=DRAW_BYTES))

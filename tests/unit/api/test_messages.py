@@ -101,7 +101,7 @@ _JSON = st.recursive(
 )
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.sampled_from(REQUESTS), st.data())
 def test_fuzzed_fields_are_refused_or_typed(request_: Message, data: st.DataObject) -> None:
     fields = json.loads(codec.encode(request_))

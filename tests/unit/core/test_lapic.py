@@ -315,7 +315,7 @@ _STEP = st.tuples(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(steps=st.lists(_STEP, max_size=60), has_x2apic=st.booleans())
 def test_any_sequence_is_survived(steps: list[tuple[str, int, int, int]], has_x2apic: bool) -> None:
     apic, now = LocalApic(), 0

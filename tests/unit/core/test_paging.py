@@ -112,7 +112,7 @@ accesses = st.builds(Access, st.sampled_from("rwx"), st.booleans(), st.booleans(
 
 
 @pytest.mark.parametrize("mode", LEVELS)
-@settings(max_examples=250, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=250, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(control=controls, access=accesses, data=st.data())
 def test_walk_as_the_manual_says(mode: str, control: Control, access: Access, data: st.DataObject) -> None:
     rig = Paged(mode, control, access)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 from damage import address, branch, overlay, reasons, retarget, steps, swap
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from rig import STACK0
 from translated_code import translate
@@ -286,7 +286,6 @@ def test_a_way_back_that_is_no_instruction(made: tuple[Translations, Translation
     assert "no instruction's start" in reasons(found, replace(block, sites=(site, *block.sites[1:])))[0]
 
 
-@settings(deadline=None)
 @given(data=st.data())
 def test_nothing_makes_the_verifier_fail(data: st.DataObject, made: tuple[Translations, Translation]) -> None:
     found, block = made

@@ -317,7 +317,7 @@ noise = st.lists(
 
 
 @given(noise=noise)
-@settings(max_examples=200, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=200, derandomize=True, suppress_health_check=list(HealthCheck))
 def test_any_bytes_from_the_guest(noise: list[bytes]) -> None:
     guest = FakeAgent()
     guest.open()

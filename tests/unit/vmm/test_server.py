@@ -225,7 +225,7 @@ def test_the_end_does_not_wait_for_a_stream_for_ever(server: Server, path: Path)
     assert not server._open
 
 
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.binary(max_size=100), max_size=5))
 def test_fuzzed_connections_leave_the_server_as_it_was(
     server: Server, path: Path, pieces: list[bytes]

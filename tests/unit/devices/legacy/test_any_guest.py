@@ -42,7 +42,7 @@ _ACCESS = st.tuples(
 
 
 @pytest.mark.parametrize("name", DEVICES)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(accesses=st.lists(_ACCESS, max_size=60))
 def test_any_accesses_are_survived(name: str, accesses: list[tuple[bool, int, int, int, int]]) -> None:
     build, size = DEVICES[name]
