@@ -57,8 +57,8 @@ set +f
 ip link set lo up
 if [ -e /sys/class/net/eth0 ]; then
     ip link set eth0 up
-    # Until there is a lease: who answers may be busy for a while.
-    udhcpc -i eth0 -q -A 5 -S -s /etc/udhcpc.script > /dev/null 2>&1 &
+    # For three seconds, then in the background until there is a lease: who answers may be busy.
+    udhcpc -i eth0 -b -q -t 3 -T 1 -A 5 -S -s /etc/udhcpc.script > /dev/null 2>&1
 fi
 
 # The agent last: what it runs finds all of the above done.
