@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
 from contextlib import suppress
 
+from fake_fragments import GATEWAY6, GUEST6, fragment4, fragment6, join
 from fake_station import (
     ACK,
     DNS,
@@ -30,6 +32,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ringfence.network.offload import HEADER, HEADER_BYTES, PLAIN, is_sound
+from ringfence.network.user.fragments import BYTES_MAX, DATAGRAMS_MAX
 from ringfence.network.user.names import parse_answer, parse_query
 
 SHORT = st.binary(max_size=80)
@@ -120,6 +123,57 @@ def test_any_segments_of_a_connection(
         station.close()
         assert station.network.tcp.budget.used_bytes == 0
         assert len(station.network.tcp) == 0
+
+
+def _fragment(is_v6: bool, protocol: int, at: int, is_last: bool, size: int, number: int, fill: int) -> bytes:
+    data = bytes([fill]) * size
+    if is_v6:
+        return fragment6(GUEST6, GATEWAY6, protocol, at * 8, is_last, data, number)
+    return fragment4(GUEST, GATEWAY, protocol, at * 8, is_last, data, number)
+
+
+ANY_FRAGMENT = st.builds(
+    _fragment,
+    st.booleans(),
+    st.sampled_from([1, 6, 17, 44, 58, 0]),
+    st.integers(0, 4) | st.integers(0, 0x1FFF),
+    st.booleans(),
+    st.sampled_from([8, 16, 1480]) | st.integers(0, 1480),
+    st.integers(0, 3) | st.integers(0, 0xFFFF),
+    st.integers(0, 1),
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(ANY_FRAGMENT, max_size=100))
+def test_any_fragments(packets: list[bytes]) -> None:
+    station = Station()
+    try:
+        station.send(*packets)
+        table = station.network._reassembly
+        assert len(table) <= DATAGRAMS_MAX
+        assert 0 <= table.used_bytes == sum(each.size for each in table._partials.values()) <= BYTES_MAX
+    finally:
+        station.close()
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_a_datagram_is_the_same_however_it_is_cut(data: st.DataObject) -> None:
+    message = data.draw(st.binary(min_size=16, max_size=400)) * 8
+    echo = struct.pack(">BBHHH", 8, 0, 0, 1, 1) + message
+    ends = sorted(data.draw(st.sets(st.integers(1, (len(echo) - 1) // 8), min_size=1, max_size=20)))
+    bounds = [0, *[8 * end for end in ends], len(echo)]
+    pairs = list(itertools.pairwise(bounds))
+    packets = [fragment4(GUEST, GATEWAY, 1, at, end == len(echo), echo[at:end]) for at, end in pairs]
+    packets.append(data.draw(st.sampled_from(packets)))  # one comes twice
+    station = Station()
+    try:
+        frames = station.send(*data.draw(st.permutations(packets)))
+        payload = frames[0][34:] if len(frames) == 1 else join(frames)[3]
+        assert payload[4:] == echo[4:]
+    finally:
+        station.close()
 
 
 @given(SHORT, SHORT, st.integers(0, 20), st.binary(max_size=2))

@@ -62,6 +62,11 @@ def test_the_guest_has_what_it_was_given(guest: Session) -> None:
     guest.run("ping -c 1 -W 10 gateway; ping6 -c 1 -W 10 fd52:5246:7266::2")
 
 
+def test_echoes_longer_than_a_frame(guest: Session) -> None:
+    for ping in ("ping -s 4000 -c 2 -W 10 gateway", "ping6 -s 4000 -c 2 -W 10 fd52:5246:7266::2"):
+        assert "4008 bytes from" in guest.run(ping)
+
+
 def test_out(guest: Session, web: tuple[int, str]) -> None:
     port, digest = web
     assert digest in guest.run(f"wget -q -O - http://gateway:{port}/data | md5sum")

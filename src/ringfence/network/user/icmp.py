@@ -11,7 +11,7 @@ import struct
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from ringfence.network.checksum import checksum
+from ringfence.network.checksum import checksum, pseudo_sum
 from ringfence.network.event_loop import READABLE
 from ringfence.network.user import ip
 from ringfence.network.user.addresses import OURS, Client
@@ -68,12 +68,12 @@ class Icmp:
         self._send(client, remote, guest, struct.pack(">BBH", kind, 0, 0) + rest)
 
     def _send(self, client: Client, source: bytes, destination: bytes, message: bytes) -> None:
-        if len(source) == 16:
-            packet = ip.icmp6_packet(client.mac, source, destination, message)
-        else:
-            message = message[:2] + checksum(message).to_bytes(2, "big") + message[4:]
-            packet = ip.packet(client.mac, source, destination, ip.ICMP, message)
-        self._network.emit(packet)
+        """``message`` has no checksum yet."""
+        is_v6 = len(source) == 16
+        protocol = ip.ICMPV6 if is_v6 else ip.ICMP
+        start = pseudo_sum(source, destination, protocol, len(message)) if is_v6 else 0
+        message = message[:2] + checksum(message, start).to_bytes(2, "big") + message[4:]
+        self._network.emit_datagram(client.mac, source, destination, protocol, message)
 
     def _pass_on(self, client: Client, datagram: Datagram) -> None:
         message = datagram.payload
@@ -113,7 +113,7 @@ class Icmp:
                 return
             if len(answer) >= 8:
                 # the kernel has put an identifier of its own there
-                self._reply(client, guest, remote, identifier.to_bytes(2, "big") + answer[6:1480])
+                self._reply(client, guest, remote, identifier.to_bytes(2, "big") + answer[6:])
 
         self._network.loop.watch(ping.fileno(), READABLE, receive)
         return ping

@@ -12,6 +12,7 @@ bound, and what is malformed or not allowed is counted and dropped.
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Sequence
 
@@ -19,9 +20,10 @@ from ringfence.api.network import DNS_PORT, Forward, NameServer
 from ringfence.network import offload
 from ringfence.network.backend import OnReceive
 from ringfence.network.event_loop import EventLoop
-from ringfence.network.user import arp, dhcp, dns, hosts, ip, ndp, udp
+from ringfence.network.user import arp, dhcp, dns, fragments, hosts, ip, ndp, udp
 from ringfence.network.user.addresses import ANY, ANY6, DNS, DNS6, GATEWAY, OURS, Client, Clients, Server
 from ringfence.network.user.forward import Listeners
+from ringfence.network.user.fragments import Reassembly
 from ringfence.network.user.icmp import Icmp
 from ringfence.network.user.ip import Datagram
 from ringfence.network.user.policy import Policy
@@ -42,6 +44,8 @@ class UserNetwork:
         self._on_receive: OnReceive | None = None
         self._outgoing: list[bytes] = []
         self._is_ipv6_router = hosts.has_ipv6()
+        self._reassembly = Reassembly(self.counters)
+        self._identifications = itertools.count(1)
         self.icmp = Icmp(self)
         self.udp = Udp(self)
         self.tcp = Tcp(self)
@@ -103,6 +107,17 @@ class UserNetwork:
         """Send a packet to a guest at the end of this round of the loop."""
         self._outgoing.append(packet)
 
+    def emit_datagram(
+        self, mac: bytes, source: bytes, destination: bytes, protocol: int, payload: bytes
+    ) -> None:
+        """Send a datagram whose payload has its checksum, in as many packets as it takes."""
+        if len(payload) <= ip.payload_max(len(source) == 16):
+            self.emit(ip.packet(mac, source, destination, protocol, payload))
+            return
+        number = next(self._identifications)
+        for packet in fragments.cut(mac, source, destination, protocol, payload, number):
+            self.emit(packet)
+
     def hold(self, is_held: bool) -> None:
         """Connections have windows, and the rest may be lost."""
 
@@ -142,13 +157,19 @@ class UserNetwork:
 
     def _receive_ip(self, client: Client, packet: bytes) -> None:
         datagram = ip.parse(packet)
-        if isinstance(datagram, str):
-            self.counters[datagram] += 1
+        is_cut = isinstance(datagram, ip.Fragment)
+        if isinstance(datagram, ip.Fragment):
+            whole = self._reassembly.add(client.mac, datagram)
+            if whole is None:
+                return
+            datagram = ip.parse(whole)
+        if not isinstance(datagram, Datagram):
+            self.counters[datagram if isinstance(datagram, str) else "ip_fragment_malformed"] += 1
             return
         protocol, source = datagram.protocol, datagram.source
         if protocol == ip.UDP and source in (ANY, client.ip4) and self._is_dhcp(client, datagram):
             return
-        if protocol == ip.ICMPV6 and ndp.is_solicitation(datagram):
+        if protocol == ip.ICMPV6 and ndp.is_solicitation(datagram) and not is_cut:  # RFC 6980
             if source == ANY6 or self.clients.owns(client, source):
                 answer = ndp.answer(client, datagram, self._is_ipv6_router)
                 if answer is not None:

@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
-from ringfence.network.checksum import pseudo_sum
+from ringfence.network.checksum import checksum, pseudo_sum
 from ringfence.network.event_loop import READABLE
 from ringfence.network.user import hosts, icmp, ip
 from ringfence.network.user.addresses import Client
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 FLOWS_MAX = 256
 IDLE_SECONDS = 120
 HEADER = struct.Struct(">HHHH")
-#: What fits a frame to the guest, by family.
-_DATA_MAX_V4, _DATA_MAX_V6 = 1472, 1452
+#: What IP can say, by family.
+_LENGTH_MAX_V4, _LENGTH_MAX_V6 = 65535 - 20, 65535
 #: Datagrams taken from one flow before others have their turn.
 _BATCH = 16
 
@@ -73,11 +73,17 @@ class Udp:
         """A datagram to a guest's end of a flow."""
         guest, guest_port, remote, remote_port = key
         is_v6 = len(guest) == 16
-        if len(data) > (_DATA_MAX_V6 if is_v6 else _DATA_MAX_V4):
+        length = HEADER.size + len(data)
+        if length > (_LENGTH_MAX_V6 if is_v6 else _LENGTH_MAX_V4):
             self._network.counters["udp_too_long"] += 1
             return
-        length = HEADER.size + len(data)
         summed = pseudo_sum(remote, guest, ip.UDP, length)
+        if length > ip.payload_max(is_v6):
+            ports = (remote_port, guest_port, length)
+            value = checksum(HEADER.pack(*ports, summed) + data) or 0xFFFF
+            whole = HEADER.pack(*ports, value) + data
+            self._network.emit_datagram(client.mac, remote, guest, ip.UDP, whole)
+            return
         self._network.emit(
             b"".join(
                 (

@@ -122,6 +122,16 @@ def _advertisement(target: bytes) -> bytes:
     return struct.pack(">BBHI", 136, 0, 0, 0) + target
 
 
+def _part(protocol: int, data: bytes, offset: int = 0) -> bytes:
+    """The fragment header of IPv6, and what is behind it."""
+    return struct.pack(">BBHI", protocol, 0, offset | 1, 5) + data
+
+
+def _fragment(packet: bytes, offset: int) -> bytes:
+    """The same IPv4 packet as a part of a datagram; nobody looks at its checksum here."""
+    return packet[:32] + struct.pack(">H", 0x2000 | offset >> 3) + packet[34:]
+
+
 def test_a_machine_speaks_for_itself(lab: Lab) -> None:
     (alpha, a), (beta, b) = lab.join(ALPHA), lab.join(BETA)
     own = bytes.fromhex("fe80") + bytes(10) + _address(a)
@@ -129,12 +139,31 @@ def test_a_machine_speaks_for_itself(lab: Lab) -> None:
         _udp(a, _mac(b), 68),
         _ip6(a, _mac(b), 58, _advertisement(own)),
         _ip6(a, _mac(b), 58, b""),
+        _ip6(a, _mac(b), 44, _part(58, _advertisement(own))),
+        _ip6(a, _mac(b), 44, _part(58, b"\x86" + bytes(15), offset=8)),
+        _fragment(_udp(a, _mac(b), 67), offset=8),
     ):
         alpha.send(packet)
         assert lab.hear(beta) == packet
 
 
-@pytest.mark.parametrize("what", ["dhcp", "dhcp6", "router", "redirect", "neighbor", "short", "hidden"])
+@pytest.mark.parametrize(
+    "what",
+    [
+        "dhcp",
+        "dhcp6",
+        "router",
+        "redirect",
+        "neighbor",
+        "short",
+        "hidden",
+        "part",
+        "part6",
+        "advertised in parts",
+        "parts of parts",
+        "cut off",
+    ],
+)
 def test_a_machine_does_not_play_the_network(lab: Lab, what: str) -> None:
     (alpha, a), (beta, b) = lab.join(ALPHA), lab.join(BETA)
     to = _mac(b)
@@ -148,6 +177,11 @@ def test_a_machine_does_not_play_the_network(lab: Lab, what: str) -> None:
                 a, to, 58, _advertisement(bytes.fromhex("fd52524672660000") + bytes(7) + b"\x02")
             ),
             "short": _ip6(a, to, 58, _advertisement(b"")),
+            "part": _fragment(_udp(a, to, 67), offset=0),
+            "part6": _ip6(a, to, 44, _part(17, struct.pack(">HHHH", 547, 546, 8, 0))),
+            "advertised in parts": _ip6(a, to, 44, _part(58, b"\x86" + bytes(15))),
+            "parts of parts": _ip6(a, to, 44, _part(44, _part(58, b"\x86" + bytes(15)))),
+            "cut off": _ip6(a, to, 44, bytes(7)),
             "hidden": _ip6(a, to, 0, bytes([58]) + bytes(7) + b"\x86" + bytes(15)),
         }[what]
     )

@@ -167,12 +167,3 @@ def test_dhcp_that_is_none(station: Station) -> None:
 def test_what_is_dropped_is_counted(station: Station, packet: bytes, counter: str) -> None:
     assert station.send(packet) == []
     assert station.network.counters[counter] == 1
-
-
-def test_a_fragment_is_dropped(station: Station) -> None:
-    packet = bytearray(_echo())
-    packet[32] = 0x20  # more fragments
-    packet[36:38] = b"\0\0"
-    packet[36:38] = struct.pack(">H", ones_sum(bytes(packet[26:46])) ^ 0xFFFF)
-    assert station.send(bytes(packet)) == []
-    assert station.network.counters["ip_fragment"] == 1
