@@ -35,12 +35,12 @@ print(descriptors() - before)
 
 
 def test_a_life(user: User) -> None:
-    assert user.ringfence("run", "-d", "--name", "one") == "one\n"
+    assert json.loads(user.ringfence("run", "-d", "--json", "--name", "one"))["name"] == "one"
     assert user.states() == {"one": "running"}
     vm = VM.find("one")
     vm.console.expect(PROMPT, BOOT_SECONDS)
     vm.exec("date -s @0", check=True)
-    user.ringfence("pause", "one")
+    assert json.loads(user.ringfence("pause", "--json", "one")) == ["one"]
     assert user.states() == {"one": "paused"}
     before = vm.stats().instructions
     time.sleep(0.2)
@@ -185,12 +185,12 @@ def test_a_hundred_lives_from_python_leave_nothing(user: User) -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        "run -d --name ../x", "run -d --cpus 2", "run --cpus many", "run -t", "run -d --report json",
-        "run -d --memory 1", "run -d --kernel /nonexistent", "inspect none", "logs none", "logs",
-        "logs -n -1 none", "logs -f --vmm none", "console none", "exec none true", "exec none", "cp a b",
-        "cp x:/a y:/b", "cp none:/a b", "ssh none", "port none", "pause none", "resume none", "stop none",
-        "stop -t soon none", "stop -t -1 none", "kill none", "kill -s FOO x", "rm none", "wait none",
-        "top none", "stats none", "completion tcsh", "ps extra",
+        "run -d --name ../x", "run -d --cpus 2", "run --cpus many", "run --json", "run -t",
+        "run -d --report json", "run -d --memory 1", "run -d --kernel /nonexistent", "inspect none",
+        "logs none", "logs", "logs -n -1 none", "logs -f --vmm none", "console none", "exec none true",
+        "exec none", "cp a b", "cp x:/a y:/b", "cp none:/a b", "ssh none", "port none", "pause none",
+        "resume none", "stop none", "stop -t soon none", "stop -t -1 none", "kill none", "kill -s FOO x",
+        "rm none", "wait none", "top none", "stats none", "completion tcsh", "ps extra",
     ],
 )  # fmt: skip
 def test_bad_input_is_one_line(user: User, line: str) -> None:

@@ -6,7 +6,7 @@ import signal
 
 import click
 
-from ringfence.cli.machines import for_each, many_names
+from ringfence.cli.machines import as_json, change_each, many_names
 
 
 def _signal(ctx: click.Context, parameter: click.Parameter, value: str) -> int:
@@ -24,13 +24,7 @@ def _signal(ctx: click.Context, parameter: click.Parameter, value: str) -> int:
     help="What the exit status tells: 128 + its number.",
 )  # fmt: skip
 @many_names
-def command(names: tuple[str, ...], number: int) -> int:
+@as_json
+def command(names: tuple[str, ...], number: int, is_json: bool) -> int:
     """Pull the plug of machines."""
-
-    def kill(name: str) -> None:
-        from ringfence.host.vm import VM
-
-        VM.find(name).kill(number)
-        click.echo(name)
-
-    return for_each(names, kill)
+    return change_each(names, is_json, lambda vm: vm.kill(number))

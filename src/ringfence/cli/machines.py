@@ -54,6 +54,24 @@ def for_each(names: Sequence[str], action: Callable[[str], object]) -> int:
     return status
 
 
+def change_each(names: Sequence[str], is_json: bool, change: Callable[[VM], object]) -> int:
+    """Do it to each, and print the names of those to which it was done. The exit status."""
+    done: list[str] = []
+
+    def act(name: str) -> None:
+        from ringfence.host.vm import VM
+
+        change(VM.find(name))
+        done.append(name)
+        if not is_json:
+            click.echo(name)
+
+    status = for_each(names, act)
+    if is_json:
+        print_json(done)
+    return status
+
+
 def find_vm(name: str) -> VM:
     """One whose user is told, on a terminal, when its guest's agent makes them wait.
 

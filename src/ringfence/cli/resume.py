@@ -4,18 +4,12 @@ from __future__ import annotations
 
 import click
 
-from ringfence.cli.machines import for_each, many_names
+from ringfence.cli.machines import as_json, change_each, many_names
 
 
 @click.command("resume")
 @many_names
-def command(names: tuple[str, ...]) -> int:
+@as_json
+def command(names: tuple[str, ...], is_json: bool) -> int:
     """Let paused guests run on from where they were."""
-
-    def act(name: str) -> None:
-        from ringfence.host.vm import VM
-
-        VM.find(name).resume()
-        click.echo(name)
-
-    return for_each(names, act)
+    return change_each(names, is_json, lambda vm: vm.resume())

@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import click
 
-from ringfence.cli.machines import for_each, many_names
+from ringfence.cli.machines import as_json, change_each, many_names
 
 
 @click.command("rm")
 @click.option("-f", "--force", is_flag=True, help="Kill one that still runs.")
 @many_names
-def command(names: tuple[str, ...], force: bool) -> int:
+@as_json
+def command(names: tuple[str, ...], force: bool, is_json: bool) -> int:
     """Delete machines: their logs, their configuration, their names. Disks stay."""
-
-    def remove(name: str) -> None:
-        from ringfence.host.vm import VM
-
-        VM.find(name).remove(force)
-        click.echo(name)
-
-    return for_each(names, remove)
+    return change_each(names, is_json, lambda vm: vm.remove(force))

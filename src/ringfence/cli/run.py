@@ -113,6 +113,7 @@ def _number(ctx: click.Context, parameter: click.Parameter, value: str | None) -
 @click.option("--translations", metavar="FILE", help="At the end, write translated code for disasm-block.")
 @click.option("--perf-map", is_flag=True, help="At the end, name translated code for Linux perf.")
 @click.option("--symbols", metavar="System.map", help="The guest kernel's symbols, for --perf-map.")
+@click.option("--json", "is_json", is_flag=True, help="With -d: print what 'ps --json' says of it.")
 @click.option("--verbose", is_flag=True, help="Log more: the guest's debug console, its resets.")
 @click.option(
     "--mirror", metavar="URL", help="Debian mirror for 'debian'; else $RINGFENCE_DEBIAN_MIRROR, else apt's."
@@ -131,6 +132,7 @@ def command(
     cpus: str,
     report: str | None,
     no_reboot: bool,
+    is_json: bool,
     verbose: bool,
     check_translations: bool,
     translations: str | None,
@@ -146,6 +148,8 @@ def command(
     """
     wishes = Wishes(check_translations, translations, perf_map, symbols)
     _check_life(detach, wants_tty, cpus, bool(report) or wishes.any)
+    if is_json and not detach:
+        raise UserError("--json goes with -d: here the guest's console is what is printed")
     if options["kernel"] is None and options["firmware"] is None:
         guest = guest or "debian"
         _use_guest(guest, mirror, options)
@@ -155,7 +159,7 @@ def command(
     options |= {"reboot": not no_reboot, "agent": True}
     about = {"name": name, "guest": guest or "", "labels": _parse_labels(labels)}
     if detach:
-        return _detach(is_removed, about, options)
+        return _detach(is_removed, is_json, about, options)
     check_report(report)
     wishes.check_first(options["engine"])
 
@@ -193,10 +197,16 @@ def _parse_labels(labels: tuple[str, ...]) -> dict[str, str]:
     return {key: value for key, _, value in (text.partition("=") for text in labels)}
 
 
-def _detach(is_removed: bool, about: dict[str, Any], options: dict[str, Any]) -> int:
+def _detach(is_removed: bool, is_json: bool, about: dict[str, Any], options: dict[str, Any]) -> int:
+    from ringfence.cli.machines import print_json
+    from ringfence.cli.ps import describe
     from ringfence.host.vm import VM
 
-    print(VM.create(remove=is_removed, **about, **options).name)
+    vm = VM.create(remove=is_removed, **about, **options)
+    if is_json:
+        print_json(describe(vm.record))
+    else:
+        print(vm.name)
     return 0
 
 

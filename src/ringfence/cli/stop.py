@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ringfence.cli.machines import for_each, many_names
+from ringfence.cli.machines import as_json, change_each, many_names
 
 
 @click.command("stop")
@@ -13,13 +13,7 @@ from ringfence.cli.machines import for_each, many_names
     help="How long a guest may take before its plug is pulled.",
 )  # fmt: skip
 @many_names
-def command(names: tuple[str, ...], grace: float) -> int:
+@as_json
+def command(names: tuple[str, ...], grace: float, is_json: bool) -> int:
     """Ask guests to shut down (ACPI power button, agent); pull the plug of one that does not in time."""
-
-    def stop(name: str) -> None:
-        from ringfence.host.vm import VM
-
-        VM.find(name).stop(grace)
-        click.echo(name)
-
-    return for_each(names, stop)
+    return change_each(names, is_json, lambda vm: vm.stop(grace))
