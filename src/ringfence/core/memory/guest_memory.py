@@ -23,6 +23,7 @@ from cython.cimports.ringfence.core.memory.map import (
 from ringfence.errors import BadAddress, HostError
 
 PAGE: int = 4096
+ADDRESSES: int = 1 << 64
 
 
 @cython.cclass
@@ -102,7 +103,11 @@ class GuestMemory:
 
     def contains(self, gpa: int, n: int) -> bool:
         """Whether [gpa, gpa+n) lies in one region of RAM."""
-        return self._locate(gpa, n, False) is not None
+        try:
+            self._require(gpa, n, False)
+        except BadAddress:
+            return False
+        return True
 
     def read(self, gpa: int, n: int) -> bytes:
         """``n`` bytes of RAM or ROM.
@@ -152,16 +157,14 @@ class GuestMemory:
         """Have ``watcher(gpa, n)`` called when a device writes on a page with decoded code."""
         self._watchers.append(watcher)
 
-    def _locate(self, gpa: int, n: int, rom_too: bool) -> tuple[int, int] | None:
-        if n < 0 or gpa < 0:
-            return None
-        for i, (base, size, is_rom) in enumerate(self.regions()):
-            if base <= gpa and gpa + n <= base + size and (rom_too or not is_rom):
-                return i, gpa - base
-        return None
-
     def _require(self, gpa: int, n: int, rom_too: bool) -> tuple[mmap.mmap, int]:
-        found = self._locate(gpa, n, rom_too)
-        if found is None:
-            raise BadAddress(f"no guest memory at {gpa:#x}+{n:#x}")
-        return self._mappings[found[0]], found[1]
+        """The mapping that holds [gpa, gpa+n), and where in it that begins."""
+        if 0 <= gpa < ADDRESSES and 0 <= n < ADDRESSES:
+            first: uint64_t = gpa
+            size: uint64_t = n
+            region: cython.pointer(Region) = find_region(cython.address(self.map), first)
+            if region != cython.NULL and size <= region.size - (first - region.gpa):
+                if rom_too or not region.is_rom:
+                    index: cython.Py_ssize_t = region - cython.address(self.map.regions[0])
+                    return self._mappings[index], first - region.gpa
+        raise BadAddress(f"no guest memory at {gpa:#x}+{n:#x}")
