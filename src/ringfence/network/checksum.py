@@ -1,22 +1,13 @@
 """The Internet checksum (RFC 1071): the ones' complement sum of 16-bit words.
 
-In ones' complement 2**16 is 1, so the sum of the words is the whole number modulo 0xFFFF: one division,
-done in C, instead of a loop.
+In ones' complement 2**16 is 1, so sums of words are added as numbers and taken modulo 0xFFFF in the end.
 """
 
 from __future__ import annotations
 
+from ringfence.core.host.word_sum import word_sum
+
 Buffer = bytes | bytearray | memoryview
-
-
-def word_sum(data: Buffer) -> int:
-    """The sum of ``data`` as big-endian words, padded with a zero byte, not complemented."""
-    total = int.from_bytes(data, "big")
-    if len(data) & 1:
-        total <<= 8
-    folded = total % 0xFFFF
-    # 0 and 0xFFFF are the same number; only all zeros are written as 0
-    return folded or (0xFFFF if total else 0)
 
 
 def fold(total: int) -> int:
