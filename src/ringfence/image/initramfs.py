@@ -58,7 +58,7 @@ ip link set lo up
 if [ -e /sys/class/net/eth0 ]; then
     ip link set eth0 up
     # For three seconds, then in the background until there is a lease: who answers may be busy.
-    udhcpc -i eth0 -b -q -t 3 -T 1 -A 5 -S -s /etc/udhcpc.script > /dev/null 2>&1
+    udhcpc -i eth0 -b -q -O mtu -t 3 -T 1 -A 5 -S -s /etc/udhcpc.script > /dev/null 2>&1
 fi
 
 # The agent last: what it runs finds all of the above done.
@@ -79,6 +79,7 @@ DHCP_SCRIPT = """\
 #!/bin/sh
 [ "$1" = bound ] || [ "$1" = renew ] || exit 0
 ip addr flush dev "$interface" scope global
+[ -z "$mtu" ] || ip link set dev "$interface" mtu "$mtu"
 ip addr add "$ip/$mask" dev "$interface"
 ip route add default via "${router%% *}"
 for server in $dns; do echo "nameserver $server"; done > /etc/resolv.conf

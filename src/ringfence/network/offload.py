@@ -20,10 +20,9 @@ NEEDS_CSUM = 1
 GSO_NONE, GSO_TCPV4, GSO_TCPV6 = 0, 1, 4
 
 FRAME_BYTES_MIN = 14
-#: One that is not cut: an Ethernet header, a VLAN tag and a jumbo frame's 9,000 bytes.
-FRAME_BYTES_MAX = 9018
-#: One that is: the most that IP can say, and what is before it.
-SEGMENTED_BYTES_MAX = 18 + 65535
+#: An Ethernet header, a VLAN tag and the most that IP can say, to be cut or not: there are links in memory
+#: that take it at once.
+FRAME_BYTES_MAX = 18 + 65535
 #: Smaller segments would make thousands of frames of one.
 GSO_SIZE_MIN = 64
 
@@ -36,16 +35,16 @@ _CWR = 0x80
 def is_sound(packet: bytes) -> bool:
     """Whether the header's promises are true of the frame behind it."""
     size = len(packet) - HEADER_BYTES
-    if not FRAME_BYTES_MIN <= size <= SEGMENTED_BYTES_MAX:
+    if not FRAME_BYTES_MIN <= size <= FRAME_BYTES_MAX:
         return False
     flags, gso_type, _, gso_size, start, offset, _ = HEADER.unpack_from(packet)
     if flags & ~NEEDS_CSUM or (flags and start + offset + 2 > size):
         return False
     if gso_type == GSO_NONE:
-        return size <= FRAME_BYTES_MAX
+        return True
     if gso_type not in (GSO_TCPV4, GSO_TCPV6) or not flags & NEEDS_CSUM or gso_size < GSO_SIZE_MIN:
         return False
-    return gso_size <= FRAME_BYTES_MAX - 100 and _headers(packet) is not None
+    return _headers(packet) is not None
 
 
 def plain(packet: bytes) -> list[bytes]:

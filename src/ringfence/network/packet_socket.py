@@ -14,7 +14,7 @@ from ringfence.network.backend import QUEUE_PACKETS_MAX
 from ringfence.network.event_loop import READABLE, WRITABLE, EventLoop
 
 #: One byte more than the longest packet, so that a longer one is seen as such.
-_MESSAGE_BYTES_MAX = offload.HEADER_BYTES + offload.SEGMENTED_BYTES_MAX + 1
+_MESSAGE_BYTES_MAX = offload.HEADER_BYTES + offload.FRAME_BYTES_MAX + 1
 #: Messages taken before other sockets have their turn.
 _BATCH = 64
 

@@ -123,7 +123,7 @@ class Stream:
         at = 0
         while at + _LENGTH.size <= len(self._received):
             (length,) = _LENGTH.unpack_from(self._received, at)
-            if length > offload.SEGMENTED_BYTES_MAX:
+            if length > offload.FRAME_BYTES_MAX:
                 self._end("sends what is no frame")
                 return
             end = at + _LENGTH.size + length

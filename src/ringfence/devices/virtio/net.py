@@ -34,7 +34,7 @@ STATUS_LINK_UP = 1
 
 _HEADER_BYTES = offload.HEADER_BYTES
 _BUFFERS_OFFSET = 10
-_PACKET_BYTES_MAX = _HEADER_BYTES + offload.SEGMENTED_BYTES_MAX
+_PACKET_BYTES_MAX = _HEADER_BYTES + offload.FRAME_BYTES_MAX
 #: The feature that lets a packet of each type pass as it is.
 _TAKES = {offload.GSO_NONE: F_GUEST_CSUM, offload.GSO_TCPV4: F_GUEST_TSO4, offload.GSO_TCPV6: F_GUEST_TSO6}
 
