@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "devices" / "virtio"
 
 from fake_guest import BARS_BASE, BUFFERS_BASE, RAM_BYTES, Driver, FakeMemory, Machine, Ring
 
+from ringfence.core.dma.virtqueue import RING_EVENT_IDX
 from ringfence.devices.virtio.blk import VirtioBlk
 from ringfence.devices.virtio.common_config import DRIVER_OK, NEEDS_RESET
 from ringfence.devices.virtio.console import VirtioConsole
@@ -28,7 +29,6 @@ from ringfence.devices.virtio.fs import VirtioFs
 from ringfence.devices.virtio.net import VirtioNet
 from ringfence.devices.virtio.ninep import VirtioNineP
 from ringfence.devices.virtio.port import Port
-from ringfence.devices.virtio.queue import RING_EVENT_IDX
 from ringfence.devices.virtio.rng import VirtioRng
 from ringfence.network.loopback import Loopback
 from ringfence.network.offload import PLAIN

@@ -11,9 +11,9 @@ from ringfence.api.shares import ShareConfig
 from ringfence.board import memory_map as mm
 from ringfence.board import ports
 from ringfence.board.interrupts import Interrupts
+from ringfence.core.memory.guest_memory import GuestMemory
 from ringfence.devices.bus import Bus
 from ringfence.devices.device import Device
-from ringfence.devices.dma import GuestMemory
 from ringfence.devices.pci.assign import Window, assign
 from ringfence.devices.pci.host_bridge import ConfigPorts, EcamWindow, host_bridge
 from ringfence.devices.pci.root import PciRoot

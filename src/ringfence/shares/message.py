@@ -1,4 +1,4 @@
-"""What a file server needs of a request, whatever carries it; `devices.virtio.chain.Chain` is one."""
+"""What a file server needs of a request, whatever carries it; `core.dma.chain.Chain` is one."""
 
 from __future__ import annotations
 

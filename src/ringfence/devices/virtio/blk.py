@@ -13,7 +13,7 @@ from __future__ import annotations
 import struct
 from enum import IntEnum
 
-from ringfence.devices.virtio.chain import Chain
+from ringfence.core.dma.chain import Chain
 from ringfence.devices.virtio.device import VirtioDevice
 from ringfence.disk.backend import SECTOR_BYTES, DiskBackend
 from ringfence.errors import HostError

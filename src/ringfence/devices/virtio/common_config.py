@@ -18,11 +18,12 @@ from __future__ import annotations
 import struct
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 
+from ringfence.core.dma.virtqueue import RING_EVENT_IDX, RING_INDIRECT_DESC, Virtqueue
+from ringfence.core.memory.guest_memory import GuestMemory
 from ringfence.devices.device import Record
-from ringfence.devices.dma import GuestMemory
 from ringfence.devices.virtio.device import VirtioDevice
-from ringfence.devices.virtio.queue import RING_EVENT_IDX, RING_INDIRECT_DESC, Queue, QueueEvents
 
 VERSION_1 = 1 << 32
 NO_VECTOR = 0xFFFF
@@ -39,7 +40,20 @@ _DRIVER_BITS = ACKNOWLEDGE | DRIVER | DRIVER_OK | FEATURES_OK | FAILED
 _LAYOUT = struct.Struct("<IIIIHHBBHHHHHQQQ")
 #: A 64-bit field may be written whole or by halves.
 _HALVES = ((0, 4), (4, 4), (0, 8))
+ALL_64 = (1 << 64) - 1
 _QUEUE_ADDRESSES = {0x20: "descriptors_gpa", 0x28: "available_gpa", 0x30: "used_gpa"}
+
+
+@dataclass
+class QueueEvents:
+    """What a queue tells its transport."""
+
+    #: used buffers wait for the driver, and it wants to know
+    interrupt: Callable[[], None]
+    #: the queue broke
+    broken: Callable[[], None]
+    #: call the device's `notify` again, soon and not from here
+    again: Callable[[], None]
 
 
 class CommonConfig:
@@ -62,7 +76,8 @@ class CommonConfig:
         self._interrupt = interrupt
         self._again = again
         self.queues = [
-            Queue(memory, size, self._queue_events(index)) for index, size in enumerate(device.queue_sizes)
+            Virtqueue(memory, size, self._queue_events(index))
+            for index, size in enumerate(device.queue_sizes)
         ]
         device.queues = self.queues
         device.config_changed = self._config_changed
@@ -104,7 +119,7 @@ class CommonConfig:
     def _queue_broke(self) -> None:
         self.status |= NEEDS_RESET
         for queue in self.queues:
-            queue.is_running = False
+            queue.stop()
         if self.status & DRIVER_OK:
             self._interrupt(self._config_vector, True)
 
@@ -206,7 +221,7 @@ class CommonConfig:
             if queue.is_running:
                 self._device.notify(index)
 
-    def _write_queue(self, queue: Queue, offset: int, size_bytes: int, value: int) -> None:
+    def _write_queue(self, queue: Virtqueue, offset: int, size_bytes: int, value: int) -> None:
         if offset == 0x1A and size_bytes == 2:
             self._queue_vectors[self._queue_select] = self._vector(value)
         elif queue.is_enabled:
@@ -224,7 +239,7 @@ class CommonConfig:
         elif (name := _QUEUE_ADDRESSES.get(offset & ~7)) and (offset % 8, size_bytes) in _HALVES:
             shift = 8 * (offset % 8)
             kept = getattr(queue, name) & ~(((1 << 8 * size_bytes) - 1) << shift)
-            setattr(queue, name, kept | value << shift)
+            setattr(queue, name, (kept | value << shift) & ALL_64)
         else:
             self._refuse()
 

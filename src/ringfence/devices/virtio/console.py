@@ -14,10 +14,10 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from ringfence.core.dma.virtqueue import Virtqueue
 from ringfence.devices.device import Record
 from ringfence.devices.virtio.device import VirtioDevice
 from ringfence.devices.virtio.port import RECEIVE, TRANSMIT, Port
-from ringfence.devices.virtio.queue import Queue
 
 F_SIZE = 1 << 0
 F_MULTIPORT = 1 << 1
@@ -108,7 +108,7 @@ class VirtioConsole(VirtioDevice):
         """Type ``data`` on the console; returns how much of it there was room for."""
         return self._console.feed(data)
 
-    def _receive_queue(self, number: int) -> Queue | None:
+    def _receive_queue(self, number: int) -> Virtqueue | None:
         return self.queues[2 * number + 2 if number else RECEIVE] if self.queues else None
 
     # Control messages.

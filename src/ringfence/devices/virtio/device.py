@@ -11,8 +11,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import ClassVar
 
+from ringfence.core.dma.virtqueue import Virtqueue
 from ringfence.devices.device import Record
-from ringfence.devices.virtio.queue import Queue
 
 
 def _ignore() -> None:
@@ -31,7 +31,7 @@ class VirtioDevice(ABC):
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.queues: Sequence[Queue] = ()
+        self.queues: Sequence[Virtqueue] = ()
         #: what driver and device agreed on
         self.features = 0
         #: tells the driver that the configuration changed; the transport fills it in
@@ -56,7 +56,7 @@ class VirtioDevice(ABC):
 
     @abstractmethod
     def notify(self, index: int) -> None:
-        """Queue ``index`` may have new buffers, now that the driver is ready."""
+        """Virtqueue ``index`` may have new buffers, now that the driver is ready."""
 
     # State.
 

@@ -12,8 +12,8 @@ import struct
 from collections import deque
 from collections.abc import Sequence
 
+from ringfence.core.dma.chain import Chain
 from ringfence.devices.device import Record
-from ringfence.devices.virtio.chain import Chain
 from ringfence.devices.virtio.device import VirtioDevice
 from ringfence.network import offload
 from ringfence.network.backend import QUEUE_PACKETS_MAX, Cable

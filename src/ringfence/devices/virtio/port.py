@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
+from ringfence.core.dma.virtqueue import Virtqueue
 from ringfence.devices.device import Record
-from ringfence.devices.virtio.queue import Queue
 from ringfence.units import KIB, MIB
 
 RECEIVE, TRANSMIT = 0, 1
@@ -33,7 +33,7 @@ class Port:
         #: called when the guest has taken input, and there is room for more
         self.on_room: Callable[[], object] = _nothing
         #: the receive queue, once the driver has set it up; the device fills it in
-        self.receive_queue: Callable[[], Queue | None] = _no_queue
+        self.receive_queue: Callable[[], Virtqueue | None] = _no_queue
         self._input = bytearray()
 
     def set_open(self, is_open: bool) -> None:
@@ -58,14 +58,14 @@ class Port:
         """Forget what the guest has not taken."""
         self._input.clear()
 
-    def deliver(self, queue: Queue) -> None:
+    def deliver(self, queue: Virtqueue) -> None:
         """The driver offers buffers."""
         was_waiting = bool(self._input)
         self._fill(queue)
         if was_waiting and not self._input:
             self.on_room()
 
-    def _fill(self, queue: Queue) -> None:
+    def _fill(self, queue: Virtqueue) -> None:
         while self._input and (chain := queue.pop()):
             written = chain.write(0, bytes(self._input[: chain.writable_bytes]))
             del self._input[:written]
@@ -73,7 +73,7 @@ class Port:
             queue.push(chain, written)
         queue.signal()
 
-    def take_output(self, queue: Queue) -> None:
+    def take_output(self, queue: Virtqueue) -> None:
         """Pass on what the driver sends."""
         for chain in queue.chains():
             data = chain.read(0, OUTPUT_BYTES_MAX)

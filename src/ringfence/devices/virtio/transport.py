@@ -15,8 +15,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 
+from ringfence.core.memory.guest_memory import GuestMemory
 from ringfence.devices.device import Record
-from ringfence.devices.dma import GuestMemory
 from ringfence.devices.pci.capability import Capability
 from ringfence.devices.pci.config_space import Identity
 from ringfence.devices.pci.function import Bar, PciFunction

@@ -1,4 +1,4 @@
-"""A guest with a virtio driver: RAM in a bytearray, rings laid out in it, registers through PCI.
+"""A guest with a virtio driver: RAM, rings laid out in it, registers through PCI.
 
 It finds everything the way a kernel does (capabilities, BARs, feature bits), so a wrong offset
 in the transport shows here and not first in a boot.
@@ -9,6 +9,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 
+from ringfence.core.dma.virtqueue import RING_EVENT_IDX
+from ringfence.core.memory.guest_memory import GuestMemory
 from ringfence.devices.bus import Bus
 from ringfence.devices.irq import Line
 from ringfence.devices.pci import config_space as cs
@@ -17,10 +19,10 @@ from ringfence.devices.pci.host_bridge import EcamWindow, host_bridge
 from ringfence.devices.pci.root import PciRoot
 from ringfence.devices.virtio.common_config import ACKNOWLEDGE, DRIVER, DRIVER_OK, FEATURES_OK, VERSION_1
 from ringfence.devices.virtio.device import VirtioDevice
-from ringfence.devices.virtio.queue import DESC_INDIRECT, DESC_NEXT, DESC_WRITE, RING_EVENT_IDX
 from ringfence.devices.virtio.transport import VirtioPci
-from ringfence.errors import BadAddress
 
+DESC_NEXT, DESC_WRITE, DESC_INDIRECT = 1, 2, 4
+AVAIL_NO_INTERRUPT = 1
 ECAM_BASE = 0xB000_0000
 BARS_BASE = 0xC000_0000
 RAM_BYTES = 1 << 20
@@ -29,30 +31,17 @@ BUFFERS_BASE = 0x2_0000
 MSI_ADDRESS = 0xFEE0_0000
 
 
-class FakeMemory:
+class FakeMemory(GuestMemory):
     """RAM at address 0, and a note of what was reported dirty."""
 
     def __init__(self, size_bytes: int = RAM_BYTES) -> None:
-        self.ram = bytearray(size_bytes)
+        self.add_ram(0, size_bytes)
+        self.ram = self.view(0, size_bytes)
         self.dirty: list[tuple[int, int]] = []
-
-    def contains(self, gpa: int, n: int) -> bool:
-        return gpa >= 0 and n >= 0 and gpa + n <= len(self.ram)
-
-    def view(self, gpa: int, n: int) -> memoryview:
-        if not self.contains(gpa, n):
-            raise BadAddress(f"{gpa:#x}+{n:#x}")
-        return memoryview(self.ram)[gpa : gpa + n]
-
-    def read(self, gpa: int, n: int) -> bytes:
-        return bytes(self.view(gpa, n))
-
-    def write(self, gpa: int, data: bytes) -> None:
-        self.view(gpa, len(data))[:] = data
-        self.dirtied(gpa, len(data))
 
     def dirtied(self, gpa: int, n: int) -> None:
         self.dirty.append((gpa, n))
+        super().dirtied(gpa, n)
 
     def is_dirty(self, gpa: int, n: int) -> bool:
         """Every byte of the range was reported."""

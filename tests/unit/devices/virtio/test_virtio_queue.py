@@ -5,19 +5,15 @@ from __future__ import annotations
 import struct
 
 import pytest
-from fake_guest import BUFFERS_BASE, RAM_BYTES, Driver, Machine, Ring
+from fake_guest import BUFFERS_BASE, DESC_INDIRECT, DESC_NEXT, DESC_WRITE, RAM_BYTES, Driver, Machine, Ring
 
+from ringfence.core.dma.virtqueue import RING_INDIRECT_DESC
 from ringfence.devices.virtio.common_config import NEEDS_RESET
-from ringfence.devices.virtio.queue import (
-    DESC_INDIRECT,
-    DESC_NEXT,
-    DESC_WRITE,
-    RING_INDIRECT_DESC,
-    SEGMENTS_MAX,
-)
 from ringfence.devices.virtio.rng import VirtioRng
 
 TABLE = 0x3_0000
+#: IOV_MAX
+SEGMENTS_MAX = 1024
 
 
 @pytest.fixture
@@ -199,3 +195,10 @@ def test_rings_in_impossible_places_break_it(driver: Driver, offset: int, gpa: i
     driver.write(0x1C, 2, 1)
     driver.write(0x14, 1, 15)
     assert _broken(driver) == reason
+
+
+def test_a_saved_ring_of_no_size_breaks_it(driver: Driver, ring: Ring) -> None:
+    queue = driver.machine.function.common.queues[0]
+    queue.restore(queue.save() | {"size": 0})
+    assert not queue.is_running
+    assert queue.pop() is None

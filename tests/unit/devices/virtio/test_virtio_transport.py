@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from fake_guest import BUFFERS_BASE, MSI_ADDRESS, Driver, Machine
+from fake_guest import AVAIL_NO_INTERRUPT, BUFFERS_BASE, MSI_ADDRESS, Driver, Machine
 
+from ringfence.core.dma.virtqueue import RING_EVENT_IDX, RING_INDIRECT_DESC
 from ringfence.devices.pci import config_space as cs
 from ringfence.devices.virtio.common_config import (
     ACKNOWLEDGE,
@@ -16,7 +17,6 @@ from ringfence.devices.virtio.common_config import (
     VERSION_1,
 )
 from ringfence.devices.virtio.console import F_SIZE, VirtioConsole
-from ringfence.devices.virtio.queue import AVAIL_NO_INTERRUPT, RING_EVENT_IDX, RING_INDIRECT_DESC
 from ringfence.devices.virtio.rng import VirtioRng
 
 
