@@ -34,6 +34,7 @@ def ram_at(map: cython.pointer(MemoryMap), gpa: uint64_t, length: uint64_t) -> B
     region: cython.pointer(Region) = find_region(map, gpa)
     if region == cython.NULL or region.is_rom or length > region.size - (gpa - region.gpa):
         return cython.NULL
+    # SAFETY: all of it is inside the region, and whoever asks keeps the memory
     return region.host + (gpa - region.gpa)
 
 
@@ -79,6 +80,7 @@ class Chain:
         result: bytes = PyBytes_FromStringAndSize(cython.NULL, range.left_bytes)
         to: Bytes = cython.cast(Bytes, PyBytes_AS_STRING(result))
         while advance(cython.address(range)):
+            # SAFETY: `_range` left as many bytes as there are in the segments
             memcpy(to, range.host, range.size)
             to += range.size
         return result

@@ -137,6 +137,7 @@ class Virtqueue:
         if waiting > self.size:
             self.fail("available index jumped")
             return None
+        # SAFETY: here and below: the rings were mapped for `size`, which stays while the queue runs
         slot: uint32_t = self.next_available % self.size
         chain = Chain(self.memory, shared_load(self._available + 4 + 2 * slot))
         why = self._walk(chain)
@@ -171,6 +172,7 @@ class Virtqueue:
                 return "descriptor index out of bounds"
             if chain._count >= SEGMENTS_MAX:
                 return "chain too long"
+            # SAFETY: index < count, and as many descriptors were looked up
             memcpy(cython.address(it), table + 16 * index, 16)
             host = ram_at(map, it.gpa, it.length)
             if it.flags & FLAG_INDIRECT:
