@@ -191,6 +191,7 @@ def test_a_hundred_lives_from_python_leave_nothing(user: User) -> None:
         "exec none", "cp a b", "cp x:/a y:/b", "cp none:/a b", "ssh none", "port none", "pause none",
         "resume none", "stop none", "stop -t soon none", "stop -t -1 none", "kill none", "kill -s FOO x",
         "rm none", "wait none", "top none", "stats none", "completion tcsh", "ps extra",
+        "run -d --label =x", "run -d --raw-at 0x7c00", "run -d --network user -p 80:", "port none 80",
     ],
 )  # fmt: skip
 def test_bad_input_is_one_line(user: User, line: str) -> None:

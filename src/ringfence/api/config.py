@@ -50,7 +50,7 @@ class MachineConfig:
         name: what the machine is called, on its network too.
         network: what its NIC is plugged into: ``none``, ``user``, ``loopback``, a switch's name, or the
             path of a socket where QEMU's stream framing is spoken.
-        publish: ports of the host that lead to the guest: ``[HOSTIP:]HOSTPORT:GUESTPORT[/udp]``.
+        publish: ports of the host that lead to the guest: ``[[HOSTIP:]HOSTPORT:]GUESTPORT[/udp]``.
         allow: what the guest may reach: names, ``*.NAME``, addresses and networks; nothing given: all but
             the host itself.
         dns: name servers that are asked for the guest, ``ADDRESS[:PORT]``; nothing given: the host's.

@@ -1,7 +1,7 @@
 """What a virtual machine's network is made of, as its user writes it.
 
 --network none|user|loopback|SWITCH|/path/to/socket
--p [HOSTIP:]HOSTPORT:GUESTPORT[/udp]
+-p [[HOSTIP:]HOSTPORT:]GUESTPORT[/udp]
 --allow NAME|*.NAME|ADDRESS[/BITS]
 --dns ADDRESS[:PORT]|[ADDRESS]:PORT
 """
@@ -117,13 +117,13 @@ def _parse_kind(network: str) -> tuple[str, str, Path | None]:
 
 
 def parse_forward(text: str) -> Forward:
-    """``[HOSTIP:]HOSTPORT:GUESTPORT[/tcp|/udp]``, an IPv6 address in brackets."""
+    """``[[HOSTIP:]HOSTPORT:]GUESTPORT[/tcp|/udp]``, IPv6 in brackets; host port 0 is any free one."""
     ports, _, protocol = text.partition("/")
-    match = re.fullmatch(r"(?:(\[[^]]*\]|[^:]*):)?(\d{1,5}):(\d{1,5})", ports, re.ASCII)
+    match = re.fullmatch(r"(?:(?:(\[[^]]*\]|[^:]*):)?(\d{1,5}):)?(\d{1,5})", ports, re.ASCII)
     if match is None or protocol not in ("", "tcp", "udp"):
-        raise UserError(f"not a published port: {text!r} (write [HOSTIP:]HOSTPORT:GUESTPORT[/udp])")
+        raise UserError(f"not a published port: {text!r} (write [[HOSTIP:]HOSTPORT:]GUESTPORT[/udp])")
     host_ip = (match.group(1) or DEFAULT_HOST_IP).strip("[]")
-    host_port, guest_port = int(match.group(2)), int(match.group(3))
+    host_port, guest_port = int(match.group(2) or 0), int(match.group(3))
     try:
         host_ip = str(ipaddress.ip_address(host_ip))
     except ValueError as error:

@@ -43,9 +43,11 @@ def registered(is_removed: bool, about: dict[str, Any], options: dict[str, Any])
         UserError: the name is taken.
     """
     from ringfence.api.spec import Spec
+    from ringfence.host.ports import choose_ports
     from ringfence.host.spawn import reserve
     from ringfence.host.vm import absolute
 
+    options["publish"] = choose_ports(options["publish"])
     wanted = Spec(**about, machine=absolute(options), is_removed=is_removed)
     try:
         place, spec = reserve(wanted)

@@ -77,7 +77,7 @@ def _number(ctx: click.Context, parameter: click.Parameter, value: str | None) -
 @click.option(
     "-p",
     "--publish",
-    metavar="[HOSTIP:]HOSTPORT:GUESTPORT[/udp]",
+    metavar="[[HOSTIP:]HOSTPORT:]GUESTPORT[/udp]",
     multiple=True,
     help="Let a port of this host lead to the guest's; repeatable.",
 )
@@ -150,6 +150,8 @@ def command(
     _check_life(detach, wants_tty, cpus, bool(report) or wishes.any)
     if is_json and not detach:
         raise UserError("--json goes with -d: here the guest's console is what is printed")
+    if options["kernel"] is None and options["raw_at"] is not None:
+        raise click.UsageError("--raw-at says where --kernel goes: there is none")
     if options["kernel"] is None and options["firmware"] is None:
         guest = guest or "debian"
         _use_guest(guest, mirror, options)
@@ -194,6 +196,9 @@ def _check_life(detach: bool, wants_tty: bool, cpus: str, wants_report: bool) ->
 
 
 def _parse_labels(labels: tuple[str, ...]) -> dict[str, str]:
+    for text in labels:
+        if not text.partition("=")[0]:
+            raise UserError(f"not a label: {text!r} (write NAME or NAME=VALUE)")
     return {key: value for key, _, value in (text.partition("=") for text in labels)}
 
 

@@ -33,6 +33,7 @@ from ringfence.host import copy, registry
 from ringfence.host.client import ANSWER_SECONDS, Client, Gone
 from ringfence.host.console import RemoteConsole
 from ringfence.host.pidfd import Process
+from ringfence.host.ports import choose_ports
 from ringfence.host.process import communicate
 from ringfence.host.registry import Record
 from ringfence.host.spawn import spawn
@@ -91,6 +92,7 @@ class VM:
         if kernel is not None:
             machine["kernel"] = kernel
         machine.setdefault("agent", True)
+        machine["publish"] = choose_ports(machine.get("publish", ()))
         spec = Spec(name, absolute(machine), guest, remove, dict(labels or {}))
         _ = spec.config  # refuses here what the machine's process would
         return cls(spawn(spec).name)

@@ -186,5 +186,5 @@ def test_published_ports() -> None:
     assert published("one") == [
         Published("127.0.0.1", 8080, 80, "tcp"),
         Published("0.0.0.0", 5353, 53, "udp"),
-        Published("[::1]", 2222, 22, "tcp"),
+        Published("::1", 2222, 22, "tcp"),
     ]
