@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import time
 from random import Random
 
 import pytest
 from sampling import Judge, Moment
 
+from benchmarks.guest_console import PROMPT
 from ringfence import Machine
 from ringfence.core.exits import Reason
 from ringfence.image.debian import Guest
@@ -25,9 +27,12 @@ def sample(guest: Guest, model: str, count: int) -> None:
     ) as machine:
         judge = Judge(machine)
         machine.start()
-        machine.console.send(WORK)
         taken = 0
+        is_at_work = False
         while taken < count:
+            if not is_at_work and re.search(PROMPT, machine.console.log):
+                machine.console.send(WORK)  # an idle guest has no moments to look at
+                is_at_work = True
             machine.resume()
             time.sleep(random.uniform(0.001, 0.06 if taken < count // 2 else 0.2))
             machine.pause()
