@@ -12,6 +12,8 @@ from legacy import CODE, SEGMENTS, TF, Layout
 from rig import CODE3, DB, HANDLERS, HLT, PRESENT_CODE, PRESENT_DATA, G, Rig
 from x86_table import Row
 
+from ringfence.core.exits import Reason
+
 HAS_ERROR_CODE = (8, 10, 11, 12, 13, 14, 17)
 HANDLER_BYTES = 16
 REPEAT_LIMIT = 100
@@ -176,7 +178,8 @@ class Translated(Protected):
     def go(self, is_repeated: bool) -> None:
         end = CODE + len(self.loaded)
         self.rig.memory.write(end, HLT)
-        self.cpu.run()
+        while self.cpu.run() == Reason.INTERRUPTED and is_repeated and self.cpu.regs.rip == CODE:
+            pass  # between two turns, with a deadline that has long been
         if self.cpu.regs.rip == end + 1:
             self.cpu.regs.rip = end
 
