@@ -82,7 +82,7 @@ def survive(mode: str, code: bytes, values: list[int]) -> None:
         if reason in (Reason.HLT, Reason.SHUTDOWN, Reason.DEBUG, Reason.FAIL):
             break
         answer(rig, reason)
-    assert len(rig.cpu.fx) == 512 and rig.cpu.counters()["instructions"] > 0
+    assert reason is not Reason.FAIL, f"the engine can't go on: {code.hex(' ')}"
 
 
 @pytest.mark.parametrize("mode", MODES)

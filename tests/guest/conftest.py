@@ -34,6 +34,12 @@ def account(debian: Guest) -> Iterator[Account]:
     account.close()
 
 
+@pytest.fixture(scope="module")
+def owner(account: Account) -> User:
+    """Of what the tests of a module share with guests."""
+    return account.new_user()
+
+
 @pytest.fixture
 def user(account: Account, monkeypatch: pytest.MonkeyPatch) -> Iterator[User]:
     """A user without rights and with no machines; none is left at the end.

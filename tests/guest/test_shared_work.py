@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from account import Account, User
+from account import User
 from session import Session
 
 from benchmarks.userland import PACKAGES, add_tree, unpack_packages
@@ -42,11 +42,6 @@ git mv part4.c moved.c ; git rm -q part5.c ; git commit -q -m third
 git checkout -q main ; git merge -q --no-edit branch ; git repack -a -d -q ; git gc -q --prune=now
 git clone -q . /mnt/work/clone ; git -C /mnt/work/clone checkout -q HEAD~1 ; git stash list
 """
-
-
-@pytest.fixture(scope="module")
-def owner(account: Account) -> User:
-    return account.new_user()
 
 
 @pytest.fixture(scope="module")

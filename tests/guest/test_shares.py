@@ -8,15 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from account import Account, User
+from account import User
 from session import Session
 
 from ringfence.image.debian import Guest
-
-
-@pytest.fixture(scope="module")
-def owner(account: Account) -> User:
-    return account.new_user()
 
 
 @pytest.fixture(scope="module")
