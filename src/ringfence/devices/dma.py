@@ -1,7 +1,7 @@
 """Guest RAM as a device sees it: what direct memory access (DMA) needs, and no more.
 
-The compiled ``core.memory`` implements it; devices depend on this protocol only, so that they
-can be tested against a plain bytearray.
+The compiled ``core.memory`` implements it. The board's loaders and fw_cfg depend on this protocol only, and
+are tested against a plain bytearray; virtqueues (``core.dma``) are compiled as well, and want that memory.
 """
 
 from __future__ import annotations
